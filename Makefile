@@ -1,0 +1,63 @@
+# The menu. `make help` prints it.
+PYTHON ?= python3
+PY := .venv/bin/python
+# Without build isolation: it would fetch build tools that no lock file names.
+PIP_INSTALL := pip install --quiet --disable-pip-version-check
+# The branch whose API must not be broken.
+BASE ?= main
+
+.PHONY: help install serve test lint check generate lock bench clean
+.DEFAULT_GOAL := help
+
+help: ## Print this menu
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+install: .venv/installed ## Make .venv with everything at its locked version
+
+.venv/installed: requirements/build.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("workflowstore needs CPython 3.11 or newer; name one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(PY) -m $(PIP_INSTALL) --require-hashes --requirement requirements/build.txt
+	$(PY) -m $(PIP_INSTALL) --require-hashes --no-build-isolation --requirement requirements/dev.txt
+	$(PY) -m $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-generate/installed: requirements/generate.txt
+	$(PYTHON) -m venv .venv-generate
+	.venv-generate/bin/python -m $(PIP_INSTALL) --require-hashes --requirement requirements/generate.txt
+	@touch $@
+
+serve: install ## Serve on 127.0.0.1:50051 with an embedded nats-server; data in ./workflowstore-data
+	@exec $(PY) -m workflowstore_server serve
+
+test: install ## Run all tests and measure coverage
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+
+lint: install .venv-generate/installed ## ruff, mypy --strict, buf, hadolint, generated code up to date
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	.venv/bin/buf lint
+	.venv/bin/buf format --diff --exit-code
+	$(PY) tools/buf_breaking.py $(BASE)
+	.venv/bin/hadolint Dockerfile
+	$(PY) tools/generate.py --check
+	$(PY) tools/unasync.py --check
+
+check: lint test ## What CI runs
+
+generate: install .venv-generate/installed ## Write the generated code anew
+	$(PY) tools/generate.py
+	$(PY) tools/unasync.py
+
+lock: .venv-generate/installed ## Write the lock files anew, with hashes and without an index address
+	.venv-generate/bin/python tools/lock.py
+
+bench: install ## Measure, as ratios within one run
+	$(PY) -m bench
+
+clean: ## Remove what make made; data stay
+	rm -rf .venv .venv-generate .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
