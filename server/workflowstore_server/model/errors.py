@@ -1,0 +1,135 @@
+"""The only place that knows how a call can fail. Failures carry fields; their wording is the service's business."""
+
+import enum
+from dataclasses import dataclass
+
+
+class Outcome(enum.Enum):
+    """What became of a write that failed."""
+
+    NOT_APPLIED = "not_applied"
+    """It is not stored and will not be."""
+
+    UNKNOWN = "unknown"
+    """It may be stored, or may become so within moments."""
+
+
+class StoreError(Exception):
+    """Root of everything that a call is expected to fail with."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One wrong field of a request: its path, what is wrong as a constant, and the limit with the way out in words."""
+
+    field: str
+    reason: str
+    description: str
+
+
+@dataclass(eq=False)
+class InvalidRequest(StoreError):
+    """The request is wrong in itself; `violations` has every wrong field."""
+
+    violations: tuple[FieldViolation, ...]
+
+
+@dataclass(eq=False)
+class WorkflowNotFound(StoreError):
+    """No such workflow in the bucket."""
+
+    bucket: str
+    workflow_id: str
+
+
+@dataclass(eq=False)
+class WorkflowAlreadyExists(StoreError):
+    """The workflow must not exist, and does."""
+
+    bucket: str
+    workflow_id: str
+    actual_revision: int
+
+
+@dataclass(eq=False)
+class RevisionMismatch(StoreError):
+    """The stored state is not at the expected revision; `actual_revision` is 0 when there is none."""
+
+    bucket: str
+    workflow_id: str
+    expected_revision: int
+    actual_revision: int
+
+
+@dataclass(eq=False)
+class Contended(StoreError):
+    """Other writers came first at every one of `attempts`; nothing was written."""
+
+    bucket: str
+    workflow_id: str
+    attempts: int
+
+
+@dataclass(eq=False)
+class StateTooLarge(StoreError):
+    """The document has `size_bytes`, more than the `limit_bytes` that can be stored."""
+
+    bucket: str
+    workflow_id: str
+    size_bytes: int
+    limit_bytes: int
+
+
+@dataclass(eq=False)
+class StorageFull(StoreError):
+    """The storage has no room; nothing was written. `detail` is the storage's own error."""
+
+    bucket: str
+    detail: str
+
+
+@dataclass(eq=False)
+class StorageUnavailable(StoreError):
+    """The storage cannot be reached or did not answer. `outcome` is None for reads."""
+
+    bucket: str
+    detail: str
+    outcome: Outcome | None = None
+
+
+@dataclass(eq=False)
+class ShuttingDown(StoreError):
+    """The server is stopping."""
+
+
+@dataclass(eq=False)
+class BucketRecreated(StoreError):
+    """The bucket had been deleted underneath and was created again, empty; the call was not applied."""
+
+    bucket: str
+
+
+@dataclass(eq=False)
+class BucketNotFound(StoreError):
+    """The bucket does not exist, and may not be created."""
+
+    bucket: str
+
+
+@dataclass(eq=False)
+class BucketConfiguration(StoreError):
+    """The bucket's `setting` does not allow the call; `remedy` changes it."""
+
+    bucket: str
+    setting: str
+    remedy: str
+
+
+@dataclass(eq=False)
+class MalformedDocument(StoreError):
+    """The document stored under `key` at `revision` cannot be decoded."""
+
+    bucket: str
+    key: str
+    revision: int
+    detail: str

@@ -1,0 +1,33 @@
+"""The only place that knows the bounds that hold for every store and every request."""
+
+from typing import Final
+
+WORKFLOW_ID_BYTES_MAX: Final = 1024
+"""Bytes of UTF-8 in a workflow id or a run id. Encoded as a key it stays below NATS's 4,096-byte control line."""
+
+LABELS_MAX: Final = 64
+LABEL_KEY_BYTES_MAX: Final = 128
+LABEL_VALUE_BYTES_MAX: Final = 1024
+
+JSON_DEPTH_MAX: Final = 500
+"""Levels of nesting in a JSON text. Go's encoding/json stops at 10,000; msgspec at the interpreter's recursion limit,
+about 1,000 less the depth of the calling stack."""
+
+DOCUMENT_BYTES_MAX: Final = 4 * 1024 * 1024 - 64 * 1024
+"""Bytes of a stored document. A message with one state then fits the 4 MiB that gRPC clients receive by default: the
+protobuf form of a state is never larger than its JSON form. The connected NATS server's `max_payload` may lower it."""
+
+INT64_MIN: Final = -(2**63)
+INT64_MAX: Final = 2**63 - 1
+
+CHUNK_STATES_MAX: Final = 512
+"""States in one chunk of a List. One a message is 40 times slower; more gains nothing."""
+
+CHUNK_BYTES_MAX: Final = 1024 * 1024
+"""Bytes of protobuf in one chunk of a List beyond its first state."""
+
+HISTORY_MAX: Final = 64
+"""Revisions of a workflow that a bucket can keep (NATS ADR-8)."""
+
+REPLICAS_MAX: Final = 5
+"""Copies of a bucket that a NATS cluster can keep."""
