@@ -1,0 +1,235 @@
+"""The only place that knows how to ask one bucket something, and what its answers mean in the words of the model."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from nats.aio.msg import Msg
+
+from workflowstore_server.model.errors import (
+    BucketNotFound,
+    BucketRecreated,
+    Outcome,
+    StorageUnavailable,
+)
+from workflowstore_server.store.jetstream import stream
+from workflowstore_server.store.jetstream.connection import Connection
+from workflowstore_server.store.jetstream.link import NoRespondersError, NotSentError, UnansweredError
+from workflowstore_server.store.jetstream.stream import Acknowledgement, ApiError, Batch, Entry, Names, StreamInfo
+from workflowstore_server.store.jetstream.writer import Writer
+
+log = logging.getLogger(__name__)
+
+NO_RESPONDERS_WAIT_SECONDS: Final = 0.25
+NO_RESPONDERS_ATTEMPTS: Final = 3
+"""A stream that elects its leader answers nobody for a moment; nats.go waits as often and as long (NATS ADR-22)."""
+
+REPLY_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Bytes of documents in one reply beyond the first document; see link.READS_MAX."""
+
+READ_ATTEMPTS: Final = 2
+"""A direct get may be given to a replica that has just died; another one answers the second attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketOptions:
+    """How a missing bucket is made. An existing one is never modified."""
+
+    create: bool = True
+    """Create the bucket when it is missing, at the start or later. False refuses to go on without it."""
+
+    history: int = 1
+    """Revisions kept of each workflow, 1 to 64. A Go provider resets it to 1 when it starts."""
+
+    replicas: int = 1
+    """Copies kept in the NATS cluster, 1 to 5."""
+
+
+class Bucket:
+    """One bucket: reads, writes and its description, over whatever link the connection has at the moment."""
+
+    def __init__(self, connection: Connection, name: str, options: BucketOptions) -> None:
+        self.names = Names(name)
+        self._connection = connection
+        self._options = options
+        self._writer = Writer(connection)
+        self._creating = asyncio.Lock()
+        self._described: StreamInfo | None = None
+        self._max_payload_bytes = 0
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.names.bucket
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """The most bytes, headers included, that NATS takes in one message, as of the last description."""
+        return self._max_payload_bytes
+
+    @property
+    def server_version(self) -> str:
+        """Version of the NATS server; empty while disconnected."""
+        try:
+            return self._connection.link.server_version
+        except NotSentError:
+            return ""
+
+    @property
+    def described(self) -> StreamInfo:
+        """What the bucket was like when it was last described; `bind` does so first."""
+        assert self._described is not None, "the bucket is described before it is used"
+        return self._described
+
+    async def close(self) -> None:
+        """Stop to write; what waits is not sent."""
+        await self._writer.close()
+
+    async def bind(self) -> None:
+        """Find the bucket, or create it when it is missing and that is allowed.
+
+        Raises: BucketNotFound, StorageUnavailable.
+        """
+        if await self._find() is None:
+            await self._create()
+            log.info("bucket %s created", self.name)
+        self._writer.start()
+        config = self.described.config
+        for option, wanted, found in (
+            ("history", self._options.history, config.max_msgs_per_subject),
+            ("replicas", self._options.replicas, config.num_replicas),
+        ):
+            if self._options.create and wanted != found:
+                log.warning(
+                    "bucket %s has %s %d and keeps it, though %d was asked for: an existing bucket is never modified",
+                    self.name, option, found, wanted,
+                )  # fmt: skip
+        if config.storage != "file" or config.persist_mode == "async":
+            log.warning("bucket %s does not keep acknowledged writes on disk", self.name)
+
+    async def describe(self) -> StreamInfo:
+        """Ask the stream's leader what the bucket is like now.
+
+        Raises: BucketNotFound, BucketRecreated, StorageUnavailable.
+        """
+        return await self._find() or await self._miss()
+
+    async def write(self, key: str, document: bytes, headers: Mapping[str, str] | None) -> Acknowledgement:
+        """Store a message under a key and return what the stream said to it.
+
+        Raises: StorageUnavailable with its outcome, BucketNotFound, BucketRecreated.
+        """
+        subject = self.names.subject(key)
+        for attempt in range(1, NO_RESPONDERS_ATTEMPTS + 1):
+            try:
+                return stream.acknowledgement(await self._writer.write(subject, document, headers))
+            except NotSentError as error:
+                raise StorageUnavailable(self.name, str(error), Outcome.NOT_APPLIED) from error
+            except UnansweredError as error:
+                raise StorageUnavailable(self.name, str(error), Outcome.UNKNOWN) from error
+            except NoRespondersError:
+                if attempt == 1:
+                    await self.describe()
+                elif attempt < NO_RESPONDERS_ATTEMPTS:
+                    await asyncio.sleep(NO_RESPONDERS_WAIT_SECONDS)
+        raise StorageUnavailable(self.name, "the stream has no leader", Outcome.NOT_APPLIED)
+
+    async def last_messages(self, keys: list[str], *, bulk: bool = False) -> Batch:
+        """Read the last message of each key from any replica, up to a size."""
+        request = self.names.last_messages(keys, size_bytes=REPLY_BYTES_MAX)
+        return await self._direct_get(request, bulk=bulk)
+
+    async def next_messages(self, sequence: int, count: int) -> Batch:
+        """Read messages from a sequence on from any replica, up to a count and a size."""
+        request = self.names.next_messages(sequence=sequence, count=count, size_bytes=REPLY_BYTES_MAX)
+        return await self._direct_get(request, bulk=True)
+
+    async def leader_last_message(self, key: str) -> Entry | None:
+        """Read the last message of a key from the stream's leader."""
+        return await self._leader_get(self.names.leader_last_message(key))
+
+    async def leader_next_message(self, sequence: int) -> Entry | None:
+        """Read the first message from a sequence on from the stream's leader."""
+        return await self._leader_get(self.names.leader_next_message(sequence))
+
+    async def _direct_get(self, request: bytes, *, bulk: bool) -> Batch:
+        for attempt in range(1, READ_ATTEMPTS + 1):
+            try:
+                link = self._connection.link
+                async with link.bulk_reads if bulk else link.reads:
+                    batch = self.names.batch(await link.request_many(self.names.direct_get, request))
+            except NoRespondersError:
+                await self.describe()
+                await asyncio.sleep(NO_RESPONDERS_WAIT_SECONDS)
+            except (NotSentError, UnansweredError) as error:
+                if attempt == READ_ATTEMPTS or isinstance(error, NotSentError):
+                    raise StorageUnavailable(self.name, str(error)) from error
+            else:
+                if batch.refusal:
+                    raise StorageUnavailable(self.name, f"direct get: {batch.refusal}")
+                return batch
+        raise StorageUnavailable(self.name, "nobody answers direct gets")
+
+    async def _leader_get(self, request: bytes) -> Entry | None:
+        try:
+            slot = self._connection.link.reads
+        except NotSentError as error:
+            raise StorageUnavailable(self.name, str(error)) from error
+        async with slot:
+            answer = self.names.leader_message(await self._ask(self.names.message_get, request))
+        if isinstance(answer, Entry):
+            return answer
+        if answer.err_code == stream.MESSAGE_NOT_FOUND:
+            return None
+        if answer.err_code == stream.STREAM_NOT_FOUND:
+            await self._miss()
+        raise StorageUnavailable(self.name, str(answer))
+
+    async def _find(self) -> StreamInfo | None:
+        answer = stream.stream_info(await self._ask(self.names.info, b""))
+        if isinstance(answer, ApiError):
+            if answer.err_code == stream.STREAM_NOT_FOUND:
+                return None
+            raise StorageUnavailable(self.name, str(answer))
+        return self._note(answer)
+
+    def _note(self, described: StreamInfo) -> StreamInfo:
+        self._described = described
+        with contextlib.suppress(NotSentError):
+            self._max_payload_bytes = self._connection.link.max_payload_bytes
+        return described
+
+    async def _create(self) -> None:
+        if not self._options.create:
+            raise BucketNotFound(self.name)
+        async with self._creating:
+            # Somebody else may have been faster, in this process or in another one.
+            if await self._find() is not None:
+                return
+            request = self.names.creation(history=self._options.history, replicas=self._options.replicas)
+            answer = stream.stream_info(await self._ask(self.names.create, request))
+            if isinstance(answer, ApiError):
+                if answer.err_code == stream.STREAM_NAME_IN_USE and await self._find() is not None:
+                    return
+                raise StorageUnavailable(self.name, f"cannot create the bucket: {answer}")
+            self._note(answer)
+
+    async def _miss(self) -> NoReturn:
+        """Deal with a bucket that was deleted underneath: make it again, and say that its content is gone."""
+        await self._create()
+        log.error("bucket %s had been deleted and was created again, empty", self.name)
+        raise BucketRecreated(self.name)
+
+    async def _ask(self, subject: str, request: bytes) -> Msg:
+        """Ask the JetStream API, which anybody may be asked twice."""
+        for _ in range(READ_ATTEMPTS):
+            try:
+                return await self._connection.link.request(subject, request)
+            except NoRespondersError:
+                await asyncio.sleep(NO_RESPONDERS_WAIT_SECONDS)
+            except (NotSentError, UnansweredError) as error:
+                raise StorageUnavailable(self.name, str(error)) from error
+        raise StorageUnavailable(self.name, "JetStream does not answer")

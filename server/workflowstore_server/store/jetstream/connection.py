@@ -1,0 +1,255 @@
+"""The only place that knows how a NATS connection is opened and replaced.
+
+A lost connection is never repaired, always replaced: nats-py would keep what was being sent when the connection broke
+and send it after the reconnect, long after its caller was told of the failure. A new client starts empty.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import nats.errors
+from nats.aio.client import Client
+
+from workflowstore_server.store.jetstream.link import Link, NotSentError
+
+log = logging.getLogger(__name__)
+
+DISPOSE_SECONDS_MAX: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class NatsOptions:
+    """How to reach NATS."""
+
+    credentials_file: Path | None = None
+    """A `.creds` file with a user JWT and its nkey seed. None = no such credential."""
+
+    user: str | None = None
+    """User name, together with `password`. None = none."""
+
+    password: str | None = None
+    """Password of `user`. Never logged."""
+
+    tls_ca_file: Path | None = None
+    """Certificates (PEM) that the NATS server's certificate is checked with. None = the system's, if TLS is used."""
+
+    tls_certificate_file: Path | None = None
+    """This client's certificate (PEM), for a NATS server that verifies clients. None = none."""
+
+    tls_key_file: Path | None = None
+    """Private key (PEM) of `tls_certificate_file`. None = it lies in the same file."""
+
+    request_timeout_seconds: float = 5.0
+    """How long one request waits for its reply. It does not bound a call, which may make several."""
+
+    connect_timeout_seconds: float = 2.0
+    """How long one attempt to connect to one server may take."""
+
+    reconnect_wait_seconds_max: float = 2.0
+    """Longest pause between two rounds of attempts; the first pause is 0.05 s and each next one doubles."""
+
+    ping_interval_seconds: int = 5
+    """How often a silent connection is checked. It is given up after two unanswered pings."""
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Return the TLS settings, or None when no file was named: a `tls://` address then uses the system's.
+
+        Raises: OSError when a file cannot be read, ssl.SSLError when it does not hold what it should.
+        """
+        if self.tls_ca_file is None and self.tls_certificate_file is None:
+            return None
+        context = ssl.create_default_context(cafile=self.tls_ca_file)
+        if self.tls_certificate_file is not None:
+            context.load_cert_chain(self.tls_certificate_file, self.tls_key_file)
+        return context
+
+
+class CannotConnect(ConnectionError):
+    """No NATS server could be reached, or none took the credential; the text says which."""
+
+
+class Connection(Protocol):
+    """Where a store finds its link to NATS."""
+
+    @property
+    def link(self) -> Link:
+        """The live link.
+
+        Raises: NotSentError when there is none at the moment.
+        """
+        ...
+
+
+class BorrowedConnection:
+    """A link over somebody else's nats-py client, which stays open and keeps its own ways of reconnecting."""
+
+    def __init__(self, client: Client) -> None:
+        self.link = Link(client, NatsOptions().request_timeout_seconds)
+
+
+class OwnedConnection:
+    """A connection that is replaced whenever it is lost, for ever.
+
+    `addresses` is asked before every round of attempts, because an embedded server has a new port after a restart.
+    """
+
+    def __init__(self, options: NatsOptions, addresses: Callable[[], Sequence[str]], name: str) -> None:
+        self._options = options
+        self._addresses = addresses
+        self._name = name
+        self._tls = options.tls_context()
+        self._link: Link | None = None
+        self._client: Client | None = None
+        self._lost = asyncio.Event()
+        self._discovered: list[str] = []
+
+    @property
+    def link(self) -> Link:
+        if self._link is None:
+            raise NotSentError("not connected to NATS")
+        return self._link
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a live link."""
+        return self._link is not None
+
+    async def open(self) -> None:
+        """Connect for the first time.
+
+        Raises: CannotConnect when no server can be reached or the credential is refused.
+        """
+        await self._connect()
+
+    async def keep(self) -> None:
+        """Replace the connection whenever it is lost, until cancelled."""
+        while True:
+            await self._lost.wait()
+            await self._reconnect()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            link, self._link = self._link, None
+            if link is not None:
+                await link.close()
+            await self._client.close()
+
+    async def _reconnect(self) -> None:
+        wait = 0.05
+        task = asyncio.current_task()
+        # nats-py swallows a cancellation that meets it while it flushes; what asked for it must not wait for ever.
+        while task is None or not task.cancelling():
+            try:
+                await self._connect()
+            except CannotConnect as error:
+                log.warning("cannot connect to NATS: %s", error)
+                await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 (spreads load, hides nothing)
+                wait = min(wait * 2, self._options.reconnect_wait_seconds_max)
+            else:
+                log.info("connected to NATS again")
+                return
+        raise asyncio.CancelledError
+
+    async def _connect(self) -> None:
+        options = self._options
+        refusals: list[Exception] = []
+        connecting = True
+
+        async def hear(error: Exception) -> None:
+            if connecting:
+                refusals.append(error)
+            else:
+                # The server's remark on a request (a permission that is missing, say); its caller sees a timeout only.
+                log.warning("NATS: %s", _words(error))
+
+        _check_credentials(options.credentials_file)
+        addresses, credential = _split(self._addresses())
+        if options.user is not None and options.password is not None:
+            credential = {"user": options.user, "password": options.password}
+        servers = list(dict.fromkeys((*addresses, *self._discovered)))
+        client = Client()
+        self._lost.clear()
+        try:
+            # Each server is tried twice. nats-py has no bound of its own for some of its steps.
+            async with asyncio.timeout(2 * options.connect_timeout_seconds * len(servers)):
+                await client.connect(
+                    servers=servers,
+                    name=self._name,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,  # applies to the first connect too; 0 would mean for ever
+                    reconnect_time_wait=0,
+                    connect_timeout=options.connect_timeout_seconds,  # type: ignore[arg-type]
+                    ping_interval=options.ping_interval_seconds,
+                    max_outstanding_pings=2,
+                    pending_size=0,
+                    **credential,  # type: ignore[arg-type]
+                    user_credentials=str(options.credentials_file) if options.credentials_file else None,
+                    tls=self._tls,
+                    error_cb=hear,
+                    closed_cb=self._on_closed,
+                )
+        except Exception as error:
+            await _dispose(client)
+            # "No servers" hides why each of them was not to be had, and a credentials file can fail in any way.
+            hidden = isinstance(error, nats.errors.NoServersError) and refusals
+            raise CannotConnect(_words(refusals[-1] if hidden else error)) from error
+        except asyncio.CancelledError:
+            await _dispose(client)
+            raise
+        connecting = False
+        self._client = client
+        self._discovered = [address.geturl() for address in client.discovered_servers]
+        link = Link(client, options.request_timeout_seconds)
+        await link.open()
+        self._link = link
+
+    async def _on_closed(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.fail_all("the connection to NATS was lost")
+        self._lost.set()
+
+
+def _check_credentials(file: Path | None) -> None:
+    """Refuse a file that has no token: nats-py would read on at its end for ever."""
+    try:
+        if file is not None and b"BEGIN NATS USER JWT" not in file.read_bytes():
+            raise CannotConnect(f"{file} is no credentials file: it has no user JWT")
+    except OSError as error:
+        raise CannotConnect(f"cannot read {file}: {error.strerror}") from error
+
+
+async def _dispose(client: Client) -> None:
+    """Close a client that did not connect. nats-py waits for ever for the end of a broken TLS handshake."""
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(client.close(), DISPOSE_SECONDS_MAX)
+
+
+def _split(addresses: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Take the credential out of addresses, as arguments for nats-py.
+
+    nats-py would send it as it is written there, percent signs and all, and to servers found through others not at all.
+    """
+    credential: dict[str, str] = {}
+    plain = []
+    for address in addresses:
+        parts = urlsplit(address)
+        if parts.username and parts.password is None:
+            credential = {"token": unquote(parts.username)}
+        elif parts.username:
+            credential = {"user": unquote(parts.username), "password": unquote(parts.password or "")}
+        plain.append(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
+    return plain, credential
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__

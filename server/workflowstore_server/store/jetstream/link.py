@@ -1,0 +1,158 @@
+"""The only place that knows how NATS is asked over one connection, and which reply belongs to which request."""
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from typing import Final
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+READS_MAX: Final = 4
+BULK_READS_MAX: Final = 4
+"""Reads under way at once on one connection, of single keys and of many. A reply has up to 2 MiB and one document of
+up to 4 MiB, so at most 48 MiB can wait for this process at the NATS server, which closes a connection at 64 MiB
+(`max_pending`). They are counted apart, because a bulk read takes as long as a hundred single ones."""
+
+
+class NotSentError(Exception):
+    """The request did not leave this process: whatever it asked for has not happened and will not."""
+
+
+class UnansweredError(Exception):
+    """The request left and no reply came: what it asked for may have happened."""
+
+
+class NoRespondersError(Exception):
+    """Nobody listens on the subject: what was asked for has not happened. No such stream, or it has no leader."""
+
+
+Replies = list[Msg]
+
+
+class _Waiter:
+    """The replies to one request, up to the one that ends them."""
+
+    __slots__ = ("_future", "_many", "_messages")
+
+    def __init__(self, future: "asyncio.Future[Replies]", *, many: bool) -> None:
+        self._future = future
+        self._many = many
+        self._messages: Replies = []
+
+    def receive(self, message: Msg) -> None:
+        status = message.headers.get("Status") if message.headers else None
+        if status == "503":
+            self.fail(NoRespondersError())
+            return
+        self._messages.append(message)
+        # A batch ends with a status message without data: 204 (end of batch) or an error.
+        if not (self._many and status is None) and not self._future.done():
+            self._future.set_result(self._messages)
+
+    def fail(self, error: Exception) -> None:
+        # A caller that gave up has cancelled its future.
+        if not self._future.done():
+            self._future.set_exception(error)
+
+    def expire(self) -> None:
+        self.fail(UnansweredError("NATS did not answer in time"))
+
+
+class Link:
+    """Requests over one NATS connection, with one inbox. Requests in flight fail at once when the connection does."""
+
+    def __init__(self, client: Client, request_timeout_seconds: float) -> None:
+        self._client = client
+        self._timeout = request_timeout_seconds
+        self._prefix = f"{client.new_inbox()}."
+        self._tokens = itertools.count()
+        self._waiters: dict[str, _Waiter] = {}
+        self.reads = asyncio.Semaphore(READS_MAX)
+        """Held by whoever reads a document."""
+        self.bulk_reads = asyncio.Semaphore(BULK_READS_MAX)
+        """Held by whoever reads many."""
+
+    async def open(self) -> None:
+        """Listen on the inbox."""
+        # No limits on what waits here: nats-py drops what is beyond them without a word to the reader. What can be
+        # waiting is bounded by what our own requests in flight asked for.
+        self._subscription = await self._client.subscribe(
+            f"{self._prefix}*", cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+
+    async def close(self) -> None:
+        """Stop listening; the connection stays as it is."""
+        self.fail_all("this server closed its connection to NATS")
+        if self._client.is_connected:
+            await self._subscription.unsubscribe()
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """The most bytes, headers included, that the NATS server takes in one message."""
+        return self._client.max_payload
+
+    @property
+    def server_version(self) -> str:
+        """Version of the NATS server."""
+        version = self._client.connected_server_version
+        return f"{version.major}.{version.minor}.{version.patch}"
+
+    async def request(self, subject: str, payload: bytes) -> Msg:
+        """Send a request and return its one reply.
+
+        Raises: NotSentError, UnansweredError, NoRespondersError.
+        """
+        future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
+        await self.post(future, subject, payload)
+        return (await future)[0]
+
+    async def request_many(self, subject: str, payload: bytes) -> Replies:
+        """Send a request and return its replies; the last one is the status message that ended them.
+
+        Raises: NotSentError, UnansweredError, NoRespondersError.
+        """
+        future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
+        await self.post(future, subject, payload, many=True)
+        return await future
+
+    async def post(
+        self,
+        future: "asyncio.Future[Replies]",
+        subject: str,
+        payload: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        many: bool = False,
+    ) -> None:
+        """Send a request whose replies, or whose failure, `future` gets; see `request`."""
+        token = str(next(self._tokens))
+        waiter = self._waiters[token] = _Waiter(future, many=many)
+        timer = future.get_loop().call_later(self._timeout, waiter.expire)
+
+        def forget(_: "asyncio.Future[Replies]") -> None:
+            timer.cancel()
+            del self._waiters[token]
+
+        future.add_done_callback(forget)
+        # nats-py would keep it until its reconnect.
+        if not self._client.is_connected:
+            waiter.fail(NotSentError("not connected to NATS"))
+            return
+        try:
+            await self._client.publish(subject, payload, reply=self._prefix + token, headers=headers)  # type: ignore[arg-type]
+        except (nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError):
+            waiter.fail(NotSentError("not connected to NATS"))
+        except Exception as error:
+            waiter.fail(error)
+
+    async def _receive(self, message: Msg) -> None:
+        # A reply that comes after its request was given up has no waiter any more.
+        if waiter := self._waiters.get(message.subject[len(self._prefix) :]):
+            waiter.receive(message)
+
+    def fail_all(self, detail: str) -> None:
+        """Fail every request in flight."""
+        for waiter in self._waiters.values():
+            waiter.fail(UnansweredError(detail))

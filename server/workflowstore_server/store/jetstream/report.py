@@ -1,0 +1,59 @@
+"""The only place that knows how a NATS server reports its own configuration (its `/varz`)."""
+
+import asyncio
+import http.client
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from workflowstore_server.model.state import Durability
+from workflowstore_server.store.jetstream.connection import CannotConnect, NatsOptions, OwnedConnection
+from workflowstore_server.store.jetstream.link import NoRespondersError, NotSentError, UnansweredError
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What a NATS server says of itself."""
+
+    version: str
+    durability: Durability
+
+
+async def over_system_account(address: str, user: str, password: str) -> ServerReport:
+    """Ask a server through a user of its system account.
+
+    Raises: CannotConnect when it does not answer.
+    """
+    connection = OwnedConnection(NatsOptions(user=user, password=password), lambda: (address,), "workflowstore report")
+    try:
+        await connection.open()
+        reply = await connection.link.request("$SYS.REQ.SERVER.PING.VARZ", b"{}")
+    except (NoRespondersError, NotSentError, UnansweredError) as error:
+        raise CannotConnect("the embedded nats-server does not report on itself") from error
+    finally:
+        await connection.close()
+    return _report(msgspec.json.decode(reply.data)["data"])
+
+
+async def over_monitor(url: str) -> ServerReport:
+    """Ask a server through its monitoring endpoint, such as `http://127.0.0.1:8222`.
+
+    Raises: OSError when it does not answer, ValueError when it answers something else.
+    """
+
+    def fetch() -> bytes:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/varz", timeout=5) as response:  # noqa: S310 (config checks it)
+            body: bytes = response.read()
+            return body
+
+    try:
+        return _report(msgspec.json.decode(await asyncio.to_thread(fetch)))
+    except (http.client.HTTPException, msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{url}/varz is not the report of a NATS server with JetStream") from error
+
+
+def _report(varz: dict[str, Any]) -> ServerReport:
+    always = varz["jetstream"]["config"].get("sync_always", False)
+    return ServerReport(varz["version"], Durability.FSYNC_ALWAYS if always else Durability.FSYNC_INTERVAL)

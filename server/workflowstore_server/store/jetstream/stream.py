@@ -1,0 +1,252 @@
+"""The only place that knows how the JetStream API is spoken: subjects, requests, replies, error codes, headers.
+
+Sources: NATS ADR-8 (KV), ADR-31 (direct get, batches), and nats-server 2.15's server/errors.json for the codes.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.js.api import Header
+
+BATCH_SUBJECTS_MAX: Final = 1024
+"""Subjects that one `multi_last` request may name (ADR-31)."""
+
+STREAM_NOT_FOUND: Final = 10059
+MESSAGE_NOT_FOUND: Final = 10037
+WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
+"""A compare-and-set that lost. 10164 is how a server says it of a write that is not committed yet."""
+
+STORAGE_FULL: Final = frozenset({10002, 10023, 10028, 10047, 10077, 10120, 10122})
+"""Account, server or stream at its limit. 10077 is a stream's "maximum bytes exceeded"; see `is_storage_full`."""
+
+MESSAGE_TOO_LARGE: Final = 10054
+STREAM_NAME_IN_USE: Final = 10058
+
+EXPECTED_LAST_SUBJECT_SEQUENCE: Final = "Nats-Expected-Last-Subject-Sequence"
+DELETE_HEADERS: Final = {"KV-Operation": "DEL"}
+PURGE_HEADERS: Final = {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}
+
+
+class ApiError(msgspec.Struct, frozen=True):
+    """The error in a JetStream reply."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.err_code} {self.description}"
+
+    def is_storage_full(self) -> bool:
+        """Whether it says that there is no room.
+
+        10077 covers every failure to store, told apart by its text alone.
+        """
+        return self.err_code in STORAGE_FULL and (self.err_code != 10077 or "maximum" in self.description)
+
+
+class StreamConfig(msgspec.Struct, frozen=True):
+    """The part of a stream's configuration that matters here. Times are nanoseconds; -1 in a limit means none."""
+
+    name: str
+    subjects: tuple[str, ...] = ()
+    max_msgs_per_subject: int = -1
+    max_bytes: int = -1
+    max_age: int = 0
+    storage: str = "file"
+    num_replicas: int = 1
+    allow_direct: bool = False
+    allow_rollup_hdrs: bool = False
+    persist_mode: str = ""
+
+
+class StreamCounts(msgspec.Struct, frozen=True):
+    """How full a stream is."""
+
+    messages: int
+    bytes: int
+    first_seq: int
+    last_seq: int
+
+
+class StreamInfo(msgspec.Struct, frozen=True):
+    """The reply to STREAM.INFO and STREAM.CREATE. `created` tells a stream from a later one of the same name."""
+
+    config: StreamConfig
+    state: StreamCounts
+    created: str
+
+
+class StoredMessage(msgspec.Struct, frozen=True):
+    """A message in the reply to STREAM.MSG.GET; headers and data are base64, which msgspec decodes."""
+
+    subject: str
+    seq: int
+    data: bytes = b""
+    hdrs: bytes = b""
+
+
+class Acknowledgement(msgspec.Struct, frozen=True):
+    """The reply to a publish."""
+
+    seq: int = 0
+    error: ApiError | None = None
+
+
+class _InfoReply(msgspec.Struct, frozen=True):
+    error: ApiError | None = None
+
+
+class _MessageReply(msgspec.Struct, frozen=True):
+    error: ApiError | None = None
+    message: StoredMessage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message of the stream: a document, or None for a delete marker.
+
+    `purged` tells a marker that stands alone from one that older revisions may lie behind.
+    """
+
+    key: str
+    revision: int
+    document: bytes | None
+    purged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The reply to a batched direct get.
+
+    `pending` counts what would have come after it, `up_to` is the newest sequence the answering replica had (0 where
+    it does not say), `refusal` is the status text of a request that was not served.
+    """
+
+    entries: tuple[Entry, ...]
+    pending: int = 0
+    up_to: int = 0
+    refusal: str = ""
+
+
+_decode_acknowledgement = msgspec.json.Decoder(Acknowledgement).decode
+_decode_message = msgspec.json.Decoder(_MessageReply).decode
+_decode_error = msgspec.json.Decoder(_InfoReply).decode
+_decode_info = msgspec.json.Decoder(StreamInfo).decode
+
+
+class Names:
+    """The names of one bucket's stream and subjects."""
+
+    def __init__(self, bucket: str) -> None:
+        self.bucket = bucket
+        self.stream = f"KV_{bucket}"
+        self.prefix = f"$KV.{bucket}."
+        self.all = f"{self.prefix}>"
+        self.info = f"$JS.API.STREAM.INFO.{self.stream}"
+        self.create = f"$JS.API.STREAM.CREATE.{self.stream}"
+        self.message_get = f"$JS.API.STREAM.MSG.GET.{self.stream}"
+        self.direct_get = f"$JS.API.DIRECT.GET.{self.stream}"
+
+    def subject(self, key: str) -> str:
+        """The subject that `key` is stored under. `key` comes from codec.key, which makes nothing but legal ones."""
+        return self.prefix + key
+
+    def creation(self, *, history: int, replicas: int) -> bytes:
+        """The STREAM.CREATE request.
+
+        Field for field what nats.go's CreateOrUpdateKeyValue asks for, so that a Go provider that starts later finds
+        its own configuration and changes nothing.
+        """
+        return msgspec.json.encode(
+            {
+                "name": self.stream,
+                "subjects": [self.all],
+                "retention": "limits",
+                "max_consumers": -1,
+                "max_msgs": -1,
+                "max_bytes": -1,
+                "max_age": 0,
+                "max_msgs_per_subject": history,
+                "max_msg_size": -1,
+                "discard": "new",
+                "storage": "file",
+                "num_replicas": replicas,
+                "duplicate_window": 120_000_000_000,
+                "compression": "none",
+                "allow_direct": True,
+                "mirror_direct": False,
+                "sealed": False,
+                "deny_delete": True,
+                "deny_purge": False,
+                "allow_rollup_hdrs": True,
+            }
+        )
+
+    def next_messages(self, *, sequence: int, count: int, size_bytes: int) -> bytes:
+        """The direct get of up to `count` messages from `sequence` on; at least one, whatever its size."""
+        return msgspec.json.encode({"seq": sequence, "batch": count, "max_bytes": size_bytes, "next_by_subj": self.all})
+
+    def last_messages(self, keys: Iterable[str], *, size_bytes: int) -> bytes:
+        """The direct get of the last message of each key; at least one, whatever its size."""
+        return msgspec.json.encode({"multi_last": [self.prefix + key for key in keys], "max_bytes": size_bytes})
+
+    def leader_last_message(self, key: str) -> bytes:
+        """The get, answered by the stream's leader, of the last message of a key."""
+        return msgspec.json.encode({"last_by_subj": self.prefix + key})
+
+    def leader_next_message(self, sequence: int) -> bytes:
+        """The get, answered by the stream's leader, of the first message from `sequence` on."""
+        return msgspec.json.encode({"seq": sequence, "next_by_subj": self.all})
+
+    def batch(self, messages: list[Msg]) -> Batch:
+        """Read the replies to `next_messages` or `last_messages`."""
+        end = messages[-1].headers or {}
+        status = end.get("Status", "")
+        if status == "404":
+            return Batch(())
+        if status != "204":
+            return Batch((), refusal=f"{status} {end.get(Header.DESCRIPTION, '')}")
+        return Batch(
+            tuple(self._direct(message) for message in messages[:-1]),
+            pending=int(end.get("Nats-Num-Pending", 0)),
+            up_to=int(end.get("Nats-UpTo-Sequence", 0)),
+        )
+
+    def leader_message(self, reply: Msg) -> Entry | ApiError:
+        """Read the reply to `leader_last_message` or `leader_next_message`."""
+        decoded = _decode_message(reply.data)
+        if decoded.message is None:
+            return decoded.error or ApiError(description="a reply without a message")
+        return self._entry(_headers(decoded.message.hdrs), decoded.message)
+
+    def _direct(self, message: Msg) -> Entry:
+        headers = message.headers or {}
+        return self._entry(headers, StoredMessage(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.data))
+
+    def _entry(self, headers: Mapping[str, str], message: StoredMessage) -> Entry:
+        key = message.subject[len(self.prefix) :]
+        operation = headers.get("KV-Operation", "")
+        # A marker reason stands at what the server itself removed, by age, limit or purge (NATS ADR-48).
+        if operation in {"DEL", "PURGE"} or "Nats-Marker-Reason" in headers:
+            return Entry(key, message.seq, None, purged=operation != "DEL")
+        return Entry(key, message.seq, message.data)
+
+
+def _headers(raw: bytes) -> dict[str, str]:
+    """Split a header block, `NATS/1.0` and one `Name: value` a line, as STREAM.MSG.GET hands it out."""
+    lines = (line.partition(":") for line in raw.decode(errors="replace").split("\r\n")[1:])
+    return {name: value.strip() for name, colon, value in lines if colon}
+
+
+def stream_info(reply: Msg) -> StreamInfo | ApiError:
+    """Read the reply to STREAM.INFO or STREAM.CREATE."""
+    return _decode_error(reply.data).error or _decode_info(reply.data)
+
+
+def acknowledgement(reply: Msg) -> Acknowledgement:
+    """Read the reply to a publish."""
+    return _decode_acknowledgement(reply.data)

@@ -1,0 +1,347 @@
+"""What every StateStore promises, asked of the memory store and of JetStream's on a real nats-server."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import nats
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from support.strategies import states
+from workflowstore_server.codec.key import key_of
+from workflowstore_server.model.errors import (
+    MalformedDocument,
+    RevisionMismatch,
+    StateTooLarge,
+    StoreError,
+    WorkflowAlreadyExists,
+    WorkflowNotFound,
+)
+from workflowstore_server.model.state import MalformedEntry, StoredState, WorkflowState, WorkflowStatus
+from workflowstore_server.store import StateStore
+from workflowstore_server.store.jetstream import BucketOptions, JetStreamStore
+from workflowstore_server.store.memory import MemoryStore
+
+AWKWARD_IDS = [
+    "order:42",
+    "a b",
+    "..",
+    "*",
+    ">",
+    "=x",
+    ".",
+    "a..b",
+    "a.",
+    "\U0001f600" * 256,
+    "x\n",
+    "-",
+    "/",
+    "a" * 1024,
+]
+
+Put = Callable[[str, bytes], Awaitable[int]]
+
+
+@pytest.fixture(params=["memory", "jetstream", "jetstream with history"])
+async def opened(request: pytest.FixtureRequest) -> AsyncIterator[tuple[StateStore, Put]]:
+    """A store, and how another writer of its bucket would store any bytes under any key."""
+    if request.param == "memory":
+        memory = MemoryStore("beluga_workflows")
+
+        async def put_in_memory(key: str, document: bytes) -> int:
+            return memory.put(key, document)
+
+        yield memory, put_in_memory
+        return
+    history = 5 if request.param == "jetstream with history" else 1
+    client = await nats.connect(request.getfixturevalue("nats_server").url, pending_size=0)
+    async with JetStreamStore.over(client, "beluga_workflows", BucketOptions(history=history)) as store:
+
+        async def put(key: str, document: bytes) -> int:
+            acknowledgement = await client.jetstream().publish(f"$KV.beluga_workflows.{key}", document)
+            return acknowledgement.seq
+
+        yield store, put
+    await client.close()
+
+
+@pytest.fixture
+def store(opened: tuple[StateStore, Put]) -> StateStore:
+    return opened[0]
+
+
+@pytest.fixture
+def put(opened: tuple[StateStore, Put]) -> Put:
+    return opened[1]
+
+
+async def everything(store: StateStore) -> list[StoredState | MalformedEntry]:
+    return [entry async for batch in store.scan() for entry in batch.entries]
+
+
+async def test_a_saved_state_is_loaded_as_it_was_saved(store: StateStore) -> None:
+    state = WorkflowState("wf-1", status=WorkflowStatus.RUNNING, input_json='{"a":12345678901234567890}')
+
+    revision = await store.save(state)
+
+    stored = await store.load("wf-1")
+    assert stored.state == state
+    assert stored.revision == revision
+    assert stored.document_bytes > 0
+
+
+@pytest.mark.parametrize("workflow_id", AWKWARD_IDS)
+async def test_any_id_saves_loads_lists_and_deletes(store: StateStore, workflow_id: str) -> None:
+    await store.save(WorkflowState(workflow_id))
+
+    assert (await store.load(workflow_id)).state.workflow_id == workflow_id
+    assert [entry.state.workflow_id for entry in await everything(store)] == [workflow_id]  # type: ignore[union-attr]
+    assert await store.delete(workflow_id)
+    with pytest.raises(WorkflowNotFound):
+        await store.load(workflow_id)
+
+
+async def test_awkward_ids_do_not_meet_one_another(store: StateStore) -> None:
+    for workflow_id in AWKWARD_IDS:
+        await store.save(WorkflowState(workflow_id))
+
+    await store.delete("*", purge=True)
+    await store.delete(">", purge=True)
+
+    left = {entry.state.workflow_id for entry in await everything(store)}  # type: ignore[union-attr]
+    assert left == set(AWKWARD_IDS) - {"*", ">"}
+
+
+async def test_a_state_that_is_not_there_is_not_found(store: StateStore) -> None:
+    with pytest.raises(WorkflowNotFound) as caught:
+        await store.load("missing")
+
+    assert caught.value.workflow_id == "missing"
+
+
+async def test_revisions_grow_over_the_whole_bucket(store: StateStore) -> None:
+    revisions = [await store.save(WorkflowState(f"wf-{number % 2}")) for number in range(4)]
+
+    assert revisions == sorted(set(revisions))
+
+
+async def test_the_last_writer_wins_without_an_expected_revision(store: StateStore) -> None:
+    await store.save(WorkflowState("wf-1", error="first"))
+    await store.save(WorkflowState("wf-1", error="second"))
+
+    assert (await store.load("wf-1")).state.error == "second"
+
+
+async def test_expected_revision_0_wants_no_such_workflow(store: StateStore) -> None:
+    revision = await store.save(WorkflowState("wf-1"), 0)
+
+    with pytest.raises(WorkflowAlreadyExists) as caught:
+        await store.save(WorkflowState("wf-1", error="again"), 0)
+
+    assert caught.value.actual_revision == revision
+    assert (await store.load("wf-1")).state.error == ""
+
+
+async def test_a_deleted_workflow_does_not_exist_for_expected_revision_0(store: StateStore) -> None:
+    await store.save(WorkflowState("wf-1"))
+    await store.delete("wf-1")
+
+    revision = await store.save(WorkflowState("wf-1"), 0)
+
+    assert (await store.load("wf-1")).revision == revision
+
+
+async def test_expected_revision_n_wants_the_state_to_be_at_n(store: StateStore) -> None:
+    first = await store.save(WorkflowState("wf-1"))
+    second = await store.save(WorkflowState("wf-1", error="second"), first)
+
+    with pytest.raises(RevisionMismatch) as caught:
+        await store.save(WorkflowState("wf-1", error="third"), first)
+
+    assert (caught.value.expected_revision, caught.value.actual_revision) == (first, second)
+    assert (await store.load("wf-1")).state.error == "second"
+
+
+async def test_a_mismatch_with_a_missing_workflow_names_revision_0(store: StateStore) -> None:
+    with pytest.raises(RevisionMismatch) as caught:
+        await store.save(WorkflowState("wf-1"), 7)
+
+    assert caught.value.actual_revision == 0
+
+
+async def test_delete_tells_whether_the_workflow_existed_and_is_idempotent(store: StateStore) -> None:
+    await store.save(WorkflowState("wf-1"))
+    before = (await store.info()).store_revision
+
+    assert not await store.delete("wf-2")
+    assert (await store.info()).store_revision == before
+    assert await store.delete("wf-1")
+    assert not await store.delete("wf-1")
+    assert await everything(store) == []
+
+
+async def test_delete_takes_an_expected_revision(store: StateStore) -> None:
+    first = await store.save(WorkflowState("wf-1"))
+    second = await store.save(WorkflowState("wf-1"))
+
+    with pytest.raises(RevisionMismatch) as caught:
+        await store.delete("wf-1", first)
+    assert (caught.value.expected_revision, caught.value.actual_revision) == (first, second)
+
+    assert await store.delete("wf-1", second)
+    with pytest.raises(RevisionMismatch):
+        await store.delete("wf-1", second)
+
+
+async def test_a_state_that_is_too_large_is_refused_with_its_size_and_the_limit(store: StateStore) -> None:
+    with pytest.raises(StateTooLarge) as caught:
+        await store.save(WorkflowState("wf-1", error="x" * store.document_bytes_max))
+
+    assert caught.value.limit_bytes == store.document_bytes_max
+    assert caught.value.size_bytes > caught.value.limit_bytes
+    await store.save(WorkflowState("wf-1"))
+
+
+async def test_the_largest_state_that_fits_is_kept(store: StateStore) -> None:
+    await store.save(WorkflowState("wf-1", error="x"))
+    rest = store.document_bytes_max - (await store.load("wf-1")).document_bytes + 1
+    await store.save(WorkflowState("wf-1", error="x" * rest))
+
+    assert (await store.load("wf-1")).document_bytes == store.document_bytes_max
+    with pytest.raises(StateTooLarge):
+        await store.save(WorkflowState("wf-1", error="x" * (rest + 1)))
+
+
+async def test_scan_yields_every_state_once_in_the_order_of_its_last_write(store: StateStore) -> None:
+    for number in range(1500):
+        await store.save(WorkflowState(f"wf-{number % 1000}", error=str(number)))
+
+    entries = await everything(store)
+
+    assert [entry.state.error for entry in entries] == [str(number) for number in range(500, 1500)]  # type: ignore[union-attr]
+    assert [entry.revision for entry in entries] == sorted(entry.revision for entry in entries)
+
+
+async def test_scan_of_an_empty_bucket_yields_one_empty_batch(store: StateStore) -> None:
+    batches = [batch async for batch in store.scan()]
+
+    assert [(batch.entries, batch.store_revision) for batch in batches] == [((), 0)]
+
+
+async def test_scan_tells_the_store_revision(store: StateStore) -> None:
+    await store.save(WorkflowState("wf-1"))
+    await store.save(WorkflowState("wf-1"))
+    await store.delete("wf-1")
+
+    batches = [batch async for batch in store.scan()]
+
+    assert {batch.store_revision for batch in batches} == {3}
+    assert not any(batch.entries for batch in batches)
+
+
+@pytest.mark.parametrize("purge", [False, True])
+async def test_purge_is_idempotent_and_final(store: StateStore, purge: bool) -> None:
+    for _ in range(3):
+        await store.save(WorkflowState("wf-1"))
+
+    assert await store.delete("wf-1", purge=purge)
+    assert not await store.delete("wf-1", purge=True)
+    revision = (await store.info()).store_revision
+    assert not await store.delete("wf-1", purge=True)
+
+    assert (await store.info()).store_revision == revision
+    assert await everything(store) == []
+
+
+async def test_a_malformed_entry_is_reported_and_not_skipped(store: StateStore, put: Put) -> None:
+    await store.save(WorkflowState("good"))
+    revision = await put("bad", b'{"WorkflowID":"bad","Status":7}')
+    await put("other", b'{"WorkflowID":"somebody else"}')
+
+    entries = await everything(store)
+
+    assert isinstance(entries[0], StoredState)
+    assert [(entry.key, entry.revision) for entry in entries[1:]] == [("bad", revision), ("other", revision + 1)]  # type: ignore[union-attr]
+    with pytest.raises(MalformedDocument) as caught:
+        await store.load("bad")
+    assert (caught.value.key, caught.value.revision) == ("bad", revision)
+    assert "Status" in caught.value.detail
+
+
+async def test_a_malformed_entry_can_be_saved_over_and_deleted(store: StateStore, put: Put) -> None:
+    await put("bad", b"{")
+    assert await store.delete("bad")
+    revision = await put("bad", b"{")
+    await store.save(WorkflowState("bad"), revision)
+
+    assert (await store.load("bad")).state == WorkflowState("bad")
+
+
+async def test_what_another_writer_stored_is_found(store: StateStore, put: Put) -> None:
+    await put("wf-7", b'{"WorkflowID":"wf-7","Status":"running"}')
+
+    assert (await store.load("wf-7")).state.status is WorkflowStatus.RUNNING
+    assert len(await everything(store)) == 1
+
+
+@given(state=states)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_any_state_is_kept_as_it_is(store: StateStore, state: WorkflowState) -> None:
+    await store.save(state)
+
+    assert (await store.load(state.workflow_id)).state == state
+
+
+@pytest.mark.parametrize("history", [1, 3])
+async def test_jetstream_answers_as_the_memory_store_does(history: int, nats_client: object) -> None:
+    """Any sequence of calls on a few workflows has the same outcomes on both, up to the numbers of revisions."""
+    calls = st.lists(
+        st.tuples(st.sampled_from(["save", "delete", "purge", "load"]), st.sampled_from("ab"), st.integers(-1, 4)),
+        min_size=1,
+        max_size=30,
+    )
+    examples = 0
+
+    async def outcome(store: StateStore, kind: str, workflow_id: str, expected: int | None) -> object:
+        try:
+            match kind:
+                case "save":
+                    return await store.save(WorkflowState(workflow_id), expected)
+                case "load":
+                    return (await store.load(workflow_id)).revision
+                case _:
+                    return await store.delete(workflow_id, expected or None, purge=kind == "purge")
+        except StoreError as error:
+            return repr(error)
+
+    for number, sequence in enumerate(_examples(calls, 40)):
+        examples += 1
+        bucket = f"bucket-{history}-{number}"
+        memory = MemoryStore(bucket)
+        async with JetStreamStore.over(nats_client, bucket, BucketOptions(history=history)) as real:  # type: ignore[arg-type]
+            for kind, workflow_id, wish in sequence:
+                # A purge of what is deleted already writes a marker where older revisions may lie: no news to anybody.
+                if kind == "purge":
+                    kind = "delete"
+                last = memory._entries.get(key_of(workflow_id), (0, None))[0]
+                expected = None if wish < 0 else 0 if wish == 0 else last if wish < 4 else last + 1
+                if expected == last and kind == "save" and last and memory._entries[key_of(workflow_id)][1] is None:
+                    expected = 0
+                assert await outcome(real, kind, workflow_id, expected) == await outcome(
+                    memory, kind, workflow_id, expected
+                )
+            assert await everything(real) == await everything(memory)
+    assert examples == 40
+
+
+def _examples(strategy: st.SearchStrategy[list[tuple[str, str, int]]], count: int) -> list[list[tuple[str, str, int]]]:
+    """Draw examples outside of a test function, which may be async and own a server."""
+    drawn: list[list[tuple[str, str, int]]] = []
+
+    @given(strategy)
+    @settings(max_examples=count * 2, database=None, deadline=None)
+    def draw(sequence: list[tuple[str, str, int]]) -> None:
+        drawn.append(sequence)
+
+    draw()
+    return drawn[-count:]
