@@ -1,0 +1,127 @@
+"""A data directory has one server at a time, until the last process that writes there is gone."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.processes import is_running
+from support.waiting import until
+from workflowstore_server.embedded.directory import DataDirectory, DataDirectoryInUse
+
+CLAIM_AND_HAND_ON = """
+import subprocess, sys
+from pathlib import Path
+from workflowstore_server.embedded.directory import DataDirectory
+
+directory = DataDirectory(Path(sys.argv[1]))
+heir = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(directory.lock,))
+print(heir.pid, flush=True)
+input()
+"""
+
+CLAIM_AND_START = """
+import asyncio, sys
+from pathlib import Path
+from workflowstore_server.embedded.directory import DataDirectory
+from workflowstore_server.embedded.server import EmbeddedOptions, EmbeddedServer
+
+async def main():
+    server = EmbeddedServer(DataDirectory(Path(sys.argv[1])), EmbeddedOptions())
+    await server.start()
+    print(server.pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def claimant(program: str, path: Path) -> tuple["subprocess.Popen[str]", int]:
+    """A process that claims a directory and starts another one, whose id it tells."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.wait(10)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.stdout.close()
+
+
+def claim(path: Path) -> bool:
+    try:
+        DataDirectory(path).release()
+    except DataDirectoryInUse:
+        return False
+    return True
+
+
+def test_it_is_made_private_with_all_its_parents(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path / "a" / "b")
+
+    assert directory.path.stat().st_mode & 0o777 == 0o700
+    assert (directory.path / "lock").stat().st_mode & 0o777 == 0o600
+    directory.release()
+
+
+def test_a_second_claim_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path)
+    for _ in range(2):
+        with pytest.raises(DataDirectoryInUse) as caught:
+            DataDirectory(tmp_path)
+
+        assert (caught.value.directory, caught.value.holder) == (tmp_path, f"process {os.getpid()}")
+    directory.release()
+
+
+def test_it_can_be_claimed_again_once_it_was_released(tmp_path: Path) -> None:
+    for _ in range(2):
+        DataDirectory(tmp_path).release()
+
+
+def test_a_path_is_the_same_wherever_the_process_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    directory = DataDirectory(Path("data"))
+
+    assert directory.path == tmp_path / "data"
+    directory.release()
+
+
+def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(OSError, match="exists"):
+        DataDirectory(tmp_path / "file")
+
+
+async def test_the_claim_outlives_the_claimant_while_what_it_started_still_runs(tmp_path: Path) -> None:
+    process, heir = claimant(CLAIM_AND_HAND_ON, tmp_path)
+    os.kill(heir, signal.SIGSTOP)  # or it would end with its input
+    kill(process)
+
+    with pytest.raises(DataDirectoryInUse) as caught:
+        DataDirectory(tmp_path)
+    os.kill(heir, signal.SIGKILL)
+
+    assert caught.value.holder == f"process {process.pid}"
+    await until(lambda: asyncio.to_thread(claim, tmp_path), 5)
+
+
+async def test_a_successor_never_meets_the_nats_server_of_a_claimant_that_was_killed(tmp_path: Path) -> None:
+    process, nats_server = claimant(CLAIM_AND_START, tmp_path)
+    assert not claim(tmp_path)
+    kill(process)
+
+    await until(lambda: asyncio.to_thread(claim, tmp_path), 5)
+
+    assert not is_running(nats_server)
