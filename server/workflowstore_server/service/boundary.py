@@ -1,0 +1,130 @@
+"""The only place that knows what happens to a failure on its way out of a call.
+
+It wraps handlers once, when they are registered. A grpc.aio interceptor would do the same for every call anew, at a
+tenth of a call's cost (docs/adr/0004).
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from workflowstore_server.model.errors import Outcome, ShuttingDown, StorageUnavailable, StoreError
+from workflowstore_server.service import status
+
+log = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Calls:
+    """The calls that run: how many, and whether more may begin. A context manager around each of them."""
+
+    def __init__(self) -> None:
+        self.idle = asyncio.Event()
+        """Set while none runs."""
+        self.idle.set()
+        self.streams_end = False
+        """Whether streams end after the message that they are sending."""
+        self.arrived = 0
+        """Calls that have arrived, those that were refused included."""
+        self._closed = False
+        self._running = 0
+
+    def close(self) -> None:
+        """Let no more begin."""
+        self._closed = True
+
+    def __enter__(self) -> None:
+        """Raises: ShuttingDown."""
+        self.arrived += 1
+        if self._closed:
+            raise ShuttingDown
+        self._running += 1
+        self.idle.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._running -= 1
+        if not self._running:
+            self.idle.set()
+
+
+class Boundary:
+    """Registers a service's handlers at a server, each wrapped so that its failures leave as statuses of this API."""
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+        self.calls = Calls()
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Ignored: the generated code registers every handler here and, by name, below."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Called by the generated `add_..._to_server`."""
+        wrapped = {method: self._wrap(f"{service}/{method}", handler) for method, handler in handlers.items()}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
+
+    def _wrap(self, method: str, handler: Any) -> "grpc.RpcMethodHandler[Any, Any]":
+        if handler.request_streaming:
+            raise NotImplementedError(f"{method} streams its request; write the wrapper before such a method")
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method, handler.unary_stream), handler.request_deserializer, handler.response_serializer
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
+
+    def _unary(
+        self, method: str, behavior: Callable[[Any, Context], Awaitable[Any]]
+    ) -> Callable[[Any, Context], Awaitable[Any]]:
+        async def call(request: Any, context: Context) -> Any:
+            try:
+                with self.calls:
+                    return await behavior(request, context)
+            except BaseException as error:
+                await context.abort_with_status(rpc_status.to_status(_status_of(method, error)))
+
+        return call
+
+    def _stream(
+        self, method: str, behavior: Callable[[Any, Context], AsyncGenerator[Any]]
+    ) -> Callable[[Any, Context], AsyncIterator[Any]]:
+        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+            try:
+                with self.calls:
+                    async with aclosing(behavior(request, context)) as messages:
+                        async for message in messages:
+                            yield message
+                            if self.calls.streams_end:
+                                raise ShuttingDown
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                await context.abort_with_status(rpc_status.to_status(_status_of(method, error)))
+
+        return call
+
+
+def _status_of(method: str, error: BaseException) -> Status:
+    """Return what a failure is sent as, or raise it again when it is no failure of the call."""
+    if isinstance(error, StoreError):
+        return status.status_of(error)
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise error
+        # A library's own cancellation. Let out, it would leave the client without a status until its deadline.
+        log.warning("%s: a library cancelled itself", method, exc_info=error)
+        return status.status_of(StorageUnavailable("", "interrupted", Outcome.UNKNOWN))
+    if not isinstance(error, Exception):
+        raise error
+    error_id = uuid.uuid4().hex
+    log.error("%s: internal error %s", method, error_id, exc_info=error)
+    return status.internal(error_id)

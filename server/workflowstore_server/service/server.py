@@ -1,0 +1,143 @@
+"""The only place that knows how the gRPC server is put together: its limits, health, reflection and drain."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha._async import ReflectionServicer
+
+from workflowstore.v1 import workflow_store_pb2
+from workflowstore.v1.workflow_store_pb2_grpc import add_WorkflowStoreServicer_to_server
+from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
+from workflowstore_server.service.boundary import Boundary
+from workflowstore_server.service.servicer import Servicer
+
+SERVICE: Final = workflow_store_pb2.DESCRIPTOR.services_by_name["WorkflowStore"].full_name
+
+RECEIVE_BYTES_MAX: Final = 2 * DOCUMENT_BYTES_MAX
+"""Bytes of one request. Twice what can be stored, so that a state that is somewhat too large gets the answer that
+tells its size and the limit, instead of gRPC's own."""
+
+
+PENDING_CALLS_MAX: Final = 16_384
+"""Calls that have arrived and not begun. Beyond it gRPC ends calls at random, as CANCELLED and without a word; its
+own default, 1,000, is met by one client that sends 1,100 calls at once."""
+
+QUIET_SECONDS: Final = 0.1
+QUIET_ATTEMPTS_MAX: Final = 10
+"""A drained server waits for so long a time in which no call arrives, and for so many of them at the most."""
+
+LAST_BYTES_SECONDS: Final = 0.5
+"""How long the last replies may take to leave once no call runs any more."""
+
+
+class AddressNotAvailable(Exception):
+    """The address to listen on cannot be had; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """How the service is offered."""
+
+    listen: str = "127.0.0.1:50051"
+    """HOST:PORT to listen on; port 0 = a free one."""
+
+    reflection: bool = True
+    """Whether the server describes its API to tools like grpcurl."""
+
+    drain_seconds: float = 30.0
+    """How long running calls may take to finish when the server stops. What is left then is cut off."""
+
+
+class Service:
+    """The gRPC server over a servicer."""
+
+    def __init__(self, servicer: Servicer, options: ServiceOptions) -> None:
+        """Take the address, without answering on it yet.
+
+        Raises: AddressNotAvailable.
+        """
+        self._options = options
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            options=(
+                # Two servers on one port would share its connections at random.
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
+                ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
+                ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX),
+            )
+        )
+        self._boundary = Boundary(self._server)
+        add_WorkflowStoreServicer_to_server(servicer, self._boundary)  # type: ignore[arg-type]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if options.reflection:
+            _add_reflection(self._server)
+        host = options.listen.rpartition(":")[0]
+        try:
+            self.address = f"{host}:{self._server.add_insecure_port(options.listen)}"
+        except RuntimeError as error:
+            raise AddressNotAvailable(
+                f"cannot listen on {options.listen}; is another server there? Stop it or choose another --listen"
+            ) from error
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        await self._server.start()
+        await self.set_serving(serving=False)
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tell the health service's clients whether calls can succeed."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", SERVICE):
+            await self._health.set(name, status)
+
+    async def drain(self) -> None:
+        """Refuse new calls, let running ones finish, and cut off what the drain time does not suffice for.
+
+        New calls are answered with SHUTTING_DOWN until no more of them come. gRPC's own stop would end those that have
+        arrived and not begun as CANCELLED, which no client tries again.
+        """
+        await self._health.enter_graceful_shutdown()
+        calls, grace = self._boundary.calls, self._options.drain_seconds
+        calls.close()
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(calls.idle.wait(), grace * 0.9)
+            calls.streams_end = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(calls.idle.wait(), grace * 0.1)
+            for _ in range(QUIET_ATTEMPTS_MAX):
+                arrived = calls.arrived
+                await asyncio.sleep(min(grace, QUIET_SECONDS))
+                if calls.arrived == arrived:
+                    break
+        finally:
+            # Also when the drain itself is cut off. Streams of health and reflection have no end of their own, and
+            # nobody waits for them.
+            await self._server.stop(min(grace, LAST_BYTES_SECONDS))
+
+
+def _add_reflection(server: grpc.aio.Server) -> None:
+    """Offer reflection as v1alpha, which grpcio-reflection has, and as v1, which tools ask for first.
+
+    The two are alike on the wire (grpc/grpc#38576).
+    """
+    names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    handler = grpc.stream_stream_rpc_method_handler(
+        ReflectionServicer(names).ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                "grpc.reflection.v1.ServerReflection", {"ServerReflectionInfo": handler}
+            ),
+        )
+    )

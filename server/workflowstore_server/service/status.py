@@ -1,0 +1,159 @@
+"""The only place that knows how a failure looks on the wire: its code, its reason, its metadata and its words."""
+
+import dataclasses
+import enum
+from typing import Final, NamedTuple
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+
+from workflowstore.v1 import error_reason_pb2 as reasons
+from workflowstore_server.model import errors
+from workflowstore_server.model.errors import InvalidRequest, StoreError
+
+DOMAIN: Final = "workflowstore"
+RETRY_SECONDS: Final = 0.25
+"""When to try again what failed for a passing cause: longer than it takes to connect to NATS anew."""
+
+SHOWN_CHARACTERS_MAX: Final = 120
+"""Characters of one field that go into a message; the metadata have all of it."""
+
+
+class _Row(NamedTuple):
+    code: grpc.StatusCode
+    reason: "reasons.ErrorReason.ValueType"
+    words: str
+    passing: bool = False
+
+
+_TABLE: Final[dict[type[StoreError], _Row]] = {
+    errors.InvalidRequest: _Row(
+        grpc.StatusCode.INVALID_ARGUMENT, reasons.ERROR_REASON_INVALID_REQUEST, "invalid request: {violations}"
+    ),
+    errors.WorkflowNotFound: _Row(
+        grpc.StatusCode.NOT_FOUND,
+        reasons.ERROR_REASON_WORKFLOW_NOT_FOUND,
+        "workflow {workflow_id} does not exist in bucket {bucket}",
+    ),
+    errors.WorkflowAlreadyExists: _Row(
+        grpc.StatusCode.ALREADY_EXISTS,
+        reasons.ERROR_REASON_WORKFLOW_ALREADY_EXISTS,
+        "workflow {workflow_id} exists at revision {actual_revision} and was expected not to",
+    ),
+    errors.RevisionMismatch: _Row(
+        grpc.StatusCode.ABORTED,
+        reasons.ERROR_REASON_REVISION_MISMATCH,
+        "workflow {workflow_id} is at revision {actual_revision}, not at the expected {expected_revision}; load it and "
+        "decide again",
+    ),
+    errors.Contended: _Row(
+        grpc.StatusCode.ABORTED,
+        reasons.ERROR_REASON_CONTENDED,
+        "workflow {workflow_id} was changed by others during each of {attempts} attempts; nothing was written",
+        passing=True,
+    ),
+    errors.StateTooLarge: _Row(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        reasons.ERROR_REASON_STATE_TOO_LARGE,
+        "the stored form of workflow {workflow_id} would have {size_bytes} bytes, more than {limit_bytes}; shorten its "
+        "history, or keep large payloads elsewhere and save a reference",
+    ),
+    errors.StorageFull: _Row(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        reasons.ERROR_REASON_STORAGE_FULL,
+        "the storage of bucket {bucket} has no room ({detail}); delete workflows or raise its limit",
+    ),
+    errors.StorageUnavailable: _Row(
+        grpc.StatusCode.UNAVAILABLE,
+        reasons.ERROR_REASON_STORAGE_UNAVAILABLE,
+        "bucket {bucket} cannot be used at the moment: {detail}",
+        passing=True,
+    ),
+    errors.ShuttingDown: _Row(
+        grpc.StatusCode.UNAVAILABLE, reasons.ERROR_REASON_SHUTTING_DOWN, "this server is stopping", passing=True
+    ),
+    errors.BucketRecreated: _Row(
+        grpc.StatusCode.UNAVAILABLE,
+        reasons.ERROR_REASON_BUCKET_RECREATED,
+        "bucket {bucket} had been deleted and has just been created again, empty; this call was not applied",
+        passing=True,
+    ),
+    errors.BucketNotFound: _Row(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        reasons.ERROR_REASON_BUCKET_NOT_FOUND,
+        "bucket {bucket} does not exist; create it, or start the server without --no-create-buckets",
+    ),
+    errors.BucketConfiguration: _Row(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        reasons.ERROR_REASON_BUCKET_CONFIGURATION,
+        "bucket {bucket} has {setting}, which does not allow this call; change it with: {remedy}",
+    ),
+    errors.MalformedDocument: _Row(
+        grpc.StatusCode.DATA_LOSS,
+        reasons.ERROR_REASON_MALFORMED_DOCUMENT,
+        "the document under key {key} at revision {revision} cannot be decoded: {detail}; save over it or delete it",
+    ),
+}
+
+
+def status_of(error: StoreError) -> Status:
+    """Return the status that a failure is sent as."""
+    row = _TABLE[type(error)]
+    fields = {field.name: getattr(error, field.name) for field in dataclasses.fields(error)}  # type: ignore[arg-type]
+    details: list[Message] = []
+    if isinstance(error, InvalidRequest):
+        fields = {"fields": ",".join(violation.field for violation in error.violations if violation.field)}
+        words = row.words.format(violations="; ".join(f"{v.field} {v.description}".strip() for v in error.violations))
+        details.append(_bad_request(error))
+    else:
+        words = row.words.format(**{name: _shown(value) for name, value in fields.items()})
+    if row.passing:
+        details.append(error_details_pb2.RetryInfo(retry_delay=Duration(nanos=int(RETRY_SECONDS * 1e9))))
+    metadata = {name: _text(value) for name, value in fields.items() if value is not None}
+    return _status(row.code, row.reason, words, metadata, details)
+
+
+def internal(error_id: str) -> Status:
+    """Return the status of a failure that nobody foresaw; the log has the rest under `error_id`."""
+    words = f"internal error {error_id}; the server's log has the details"
+    return _status(grpc.StatusCode.INTERNAL, reasons.ERROR_REASON_INTERNAL, words, {"error_id": error_id}, [])
+
+
+def _status(
+    code: grpc.StatusCode,
+    reason: "reasons.ErrorReason.ValueType",
+    words: str,
+    metadata: dict[str, str],
+    details: list[Message],
+) -> Status:
+    info = error_details_pb2.ErrorInfo(reason=reasons.ErrorReason.Name(reason), domain=DOMAIN, metadata=metadata)
+    status = Status(code=code.value[0], message=words)
+    for detail in (info, *details):
+        packed = Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def _bad_request(error: InvalidRequest) -> error_details_pb2.BadRequest:
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(
+                field=violation.field, reason=violation.reason, description=violation.description
+            )
+            for violation in error.violations
+        ]
+    )
+
+
+def _text(value: object) -> str:
+    return str(value.value if isinstance(value, enum.Enum) else value)
+
+
+def _shown(value: object) -> str:
+    text = _text(value)
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}..."

@@ -1,0 +1,177 @@
+"""The only place that knows which requests are refused, and names every wrong field of one at once.
+
+The rules stand in the comments of the .proto files; the bounds are those of model.limits.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from workflowstore.v1 import workflow_state_pb2 as state_pb
+from workflowstore.v1 import workflow_store_pb2 as store_pb
+from workflowstore_server.codec import json_text, message
+from workflowstore_server.model import limits
+from workflowstore_server.model.errors import FieldViolation, InvalidRequest
+from workflowstore_server.model.state import TIME_NS_MAX, ZERO_TIME_NS
+
+REPORTED_MAX: Final = 20
+"""Violations named in one answer: they travel in the trailers, of which gRPC takes 8 KiB by default."""
+
+VIEWS: Final = frozenset(state_pb.WorkflowView.values())
+
+Violations = Iterator[FieldViolation]
+
+
+def check_save(request: store_pb.SaveRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        if not request.HasField("state"):
+            yield FieldViolation("state", "REQUIRED", "is required: give the whole state to save")
+        else:
+            yield from _state("state", request.state)
+
+    _refuse(violations())
+
+
+def check_load(request: store_pb.LoadRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        yield from _workflow_id("workflow_id", request.workflow_id)
+        yield from _known("view", request.view, VIEWS)
+
+    _refuse(violations())
+
+
+def check_list(request: store_pb.ListRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        for index, status in enumerate(request.filter.statuses):
+            yield from _known(f"filter.statuses[{index}]", status, message.STATUS)
+        yield from _known("view", request.view, VIEWS)
+        if request.limit < 0:
+            yield FieldViolation("limit", "OUT_OF_RANGE", f"is {request.limit}; give 0 for all, or a positive number")
+
+    _refuse(violations())
+
+
+def check_delete(request: store_pb.DeleteRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        yield from _workflow_id("workflow_id", request.workflow_id)
+        if request.HasField("expected_revision") and request.expected_revision == 0:
+            yield FieldViolation(
+                "expected_revision",
+                "OUT_OF_RANGE",
+                "is 0, which asks to delete what must not exist; leave it out to delete whatever is stored",
+            )
+
+    _refuse(violations())
+
+
+def check_get_info(request: store_pb.GetInfoRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+    _refuse(_bucket(request.bucket, buckets))
+
+
+def _refuse(violations: Violations) -> None:
+    found = tuple(violations)
+    if len(found) > REPORTED_MAX:
+        rest = len(found) - REPORTED_MAX
+        more = FieldViolation("", "MORE", f"and {rest} more; mend these and send the request again to see the rest")
+        found = (*found[:REPORTED_MAX], more)
+    if found:
+        raise InvalidRequest(found)
+
+
+def _bucket(name: str, buckets: Collection[str]) -> Violations:
+    if name and name not in buckets:
+        yield FieldViolation(
+            "bucket",
+            "NOT_SERVED",
+            f"{_cut(name)} is not served here; name one of {', '.join(buckets)}, or start the server with --bucket",
+        )
+
+
+def _workflow_id(path: str, workflow_id: str) -> Violations:
+    if not workflow_id:
+        yield FieldViolation(path, "REQUIRED", f"is required: 1 to {limits.WORKFLOW_ID_BYTES_MAX} bytes of UTF-8")
+    yield from _bytes_max(path, workflow_id, limits.WORKFLOW_ID_BYTES_MAX)
+    if "\0" in workflow_id:
+        yield FieldViolation(path, "INVALID_CHARACTER", "contains NUL; any other character is allowed")
+
+
+def _state(path: str, state: state_pb.WorkflowState) -> Violations:
+    yield from _workflow_id(f"{path}.workflow_id", state.workflow_id)
+    yield from _bytes_max(f"{path}.run_id", state.run_id, limits.WORKFLOW_ID_BYTES_MAX)
+    yield from _known(f"{path}.status", state.status, message.STATUS)
+    yield from _json(f"{path}.input_json", state.input_json)
+    yield from _json(f"{path}.result_json", state.result_json)
+    for index, event in enumerate(state.history):
+        yield from _event(f"{path}.history[{index}]", event)
+    if state.HasField("created_at"):
+        yield from _timestamp(f"{path}.created_at", state.created_at)
+    if state.HasField("updated_at"):
+        yield from _timestamp(f"{path}.updated_at", state.updated_at)
+    if len(state.labels) > limits.LABELS_MAX:
+        yield FieldViolation(
+            f"{path}.labels", "TOO_MANY", f"has {len(state.labels)} labels, more than {limits.LABELS_MAX}; remove some"
+        )
+    for key, value in state.labels.items():
+        label = f"{path}.labels[{_cut(key)}]"
+        if not key:
+            yield FieldViolation(label, "REQUIRED", f"has an empty key; give 1 to {limits.LABEL_KEY_BYTES_MAX} bytes")
+        yield from _bytes_max(label, key, limits.LABEL_KEY_BYTES_MAX)
+        yield from _bytes_max(label, value, limits.LABEL_VALUE_BYTES_MAX)
+
+
+def _event(path: str, event: state_pb.HistoryEvent) -> Violations:
+    yield from _known(f"{path}.type", event.type, message.EVENT_TYPE)
+    if event.HasField("timestamp"):
+        yield from _timestamp(f"{path}.timestamp", event.timestamp)
+    yield from _json(f"{path}.input_json", event.input_json)
+    yield from _json(f"{path}.result_json", event.result_json)
+    yield from _json(f"{path}.signal_payload_json", event.signal_payload_json)
+    if event.HasField("duration"):
+        yield from _duration(f"{path}.duration", event.duration)
+
+
+def _json(path: str, text: str) -> Violations:
+    if text and (problem := json_text.problem_of(text)):
+        yield FieldViolation(path, "INVALID_JSON", f"{problem}; give JSON text, or nothing for null")
+
+
+def _bytes_max(path: str, text: str, bytes_max: int) -> Violations:
+    # A character has at most four bytes, so most texts need not be encoded to be known short.
+    if len(text) * 4 > bytes_max and (size := len(text.encode())) > bytes_max:
+        yield FieldViolation(path, "TOO_LONG", f"has {size} bytes of UTF-8, more than {bytes_max}; shorten it")
+
+
+def _known(path: str, value: int, values: Collection[int]) -> Violations:
+    if value not in values:
+        yield FieldViolation(path, "UNKNOWN_VALUE", f"{value} is no value of this server's API; use one of its .proto")
+
+
+def _timestamp(path: str, time: Timestamp) -> Violations:
+    in_form = 0 <= time.nanos < message.NANOSECONDS
+    if not in_form or not ZERO_TIME_NS <= message.timestamp_ns(time) <= TIME_NS_MAX:
+        yield FieldViolation(path, "OUT_OF_RANGE", "is no time from year 0001 to 9999 with nanos in 0 to 999999999")
+
+
+def _duration(path: str, duration: Duration) -> Violations:
+    in_form = abs(duration.nanos) < message.NANOSECONDS and duration.seconds * duration.nanos >= 0
+    if not in_form or not limits.INT64_MIN <= message.duration_ns(duration) <= limits.INT64_MAX:
+        yield FieldViolation(path, "OUT_OF_RANGE", "is no duration within 2^63 nanoseconds whose parts have one sign")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 64 else f"{text[:64]}..."

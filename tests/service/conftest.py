@@ -1,0 +1,42 @@
+"""The service over a real channel and a store on a real nats-server."""
+
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from nats.aio.client import Client
+
+from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
+from workflowstore_server.model.state import Durability
+from workflowstore_server.service.server import Service, ServiceOptions
+from workflowstore_server.service.servicer import About, Servicer
+from workflowstore_server.store.jetstream import BucketOptions, JetStreamStore
+
+NOW_NS = 1_795_000_000_123_456_789
+
+
+def about() -> About:
+    return About("1.2.3", "2.15.1", nats_embedded=False, durability=Durability.FSYNC_ALWAYS)
+
+
+@pytest.fixture
+async def service(jetstream_store: JetStreamStore, nats_client: Client) -> AsyncIterator[Service]:
+    async with JetStreamStore.over(nats_client, "other", BucketOptions(history=3)) as other:
+        stores = {jetstream_store.bucket: jetstream_store, "other": other}
+        options = ServiceOptions(listen="127.0.0.1:0", drain_seconds=5)
+        service = Service(Servicer(stores, about, lambda: NOW_NS), options)
+        await service.start()
+        await service.set_serving(serving=True)
+        yield service
+        await service.drain()
+
+
+@pytest.fixture
+async def channel(service: Service) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(service.address) as channel:
+        yield channel
+
+
+@pytest.fixture
+def stub(channel: grpc.aio.Channel) -> WorkflowStoreStub:
+    return WorkflowStoreStub(channel)
