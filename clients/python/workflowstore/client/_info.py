@@ -1,0 +1,57 @@
+"""The only place that knows what a server tells about itself."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Durability(StrEnum):
+    """What the storage does before a write is acknowledged."""
+
+    UNSPECIFIED = ""
+    """Not known to the server."""
+    FSYNC_ALWAYS = "fsync_always"
+    """Every write is flushed to disk first: it survives a power cut."""
+    FSYNC_INTERVAL = "fsync_interval"
+    """Writes reach the disk at intervals: a power cut loses acknowledged writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketInfo:
+    """How a bucket is configured and how full it is."""
+
+    name: str
+    history: int
+    """Revisions kept of each workflow, 1 to 64."""
+    replicas: int
+    """Copies kept in the NATS cluster, 1 to 5."""
+    max_bytes: int
+    """The most bytes it may hold. 0 = no limit of its own."""
+    max_age_seconds: float
+    """How long a revision is kept. 0 = for ever."""
+    on_disk: bool
+    """Whether it is kept on disk; False = in memory only."""
+    allow_direct: bool
+    """Whether batched direct reads are allowed, which `list` needs."""
+    revisions: int
+    """Revisions it holds, delete markers included."""
+    bytes: int
+    """Bytes it holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreInfo:
+    """What a server is, and how durable a write to one of its buckets is."""
+
+    server_version: str
+    nats_server_version: str
+    nats_embedded: bool
+    """Whether the NATS server is run by the server itself, on the same machine."""
+    durability: Durability
+    buckets: tuple[str, ...]
+    """The buckets served. The first one is meant by an empty `bucket`."""
+    bucket: BucketInfo
+    """The bucket asked for."""
+    store_revision: int
+    """The newest revision of the bucket. 0 = nothing was ever written."""
+    document_bytes_max: int
+    """The most bytes that the stored form of one state may have."""

@@ -1,0 +1,189 @@
+"""The only place that knows how the values of the client become protobuf messages, or the other way round."""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+from workflowstore.client import _fields
+from workflowstore.client._info import BucketInfo, Durability, StoreInfo
+from workflowstore.client._json import from_json, to_json
+from workflowstore.client._state import EventType, HistoryEvent, WorkflowState, WorkflowStatus, WorkflowView
+from workflowstore.client._timestamp import Timestamp, from_unix
+from workflowstore.client.errors import MalformedDocumentError
+from workflowstore.v1 import workflow_state_pb2, workflow_store_pb2
+
+_Number = TypeVar("_Number")
+
+_STATUS_NUMBERS: Final = {
+    WorkflowStatus.UNSPECIFIED: workflow_state_pb2.WORKFLOW_STATUS_UNSPECIFIED,
+    WorkflowStatus.RUNNING: workflow_state_pb2.WORKFLOW_STATUS_RUNNING,
+    WorkflowStatus.COMPLETED: workflow_state_pb2.WORKFLOW_STATUS_COMPLETED,
+    WorkflowStatus.FAILED: workflow_state_pb2.WORKFLOW_STATUS_FAILED,
+    WorkflowStatus.CANCELED: workflow_state_pb2.WORKFLOW_STATUS_CANCELED,
+}
+_EVENT_TYPE_NUMBERS: Final = {
+    EventType.UNSPECIFIED: workflow_state_pb2.EVENT_TYPE_UNSPECIFIED,
+    EventType.WORKFLOW_STARTED: workflow_state_pb2.EVENT_TYPE_WORKFLOW_STARTED,
+    EventType.ACTIVITY_STARTED: workflow_state_pb2.EVENT_TYPE_ACTIVITY_STARTED,
+    EventType.ACTIVITY_COMPLETED: workflow_state_pb2.EVENT_TYPE_ACTIVITY_COMPLETED,
+    EventType.ACTIVITY_FAILED: workflow_state_pb2.EVENT_TYPE_ACTIVITY_FAILED,
+    EventType.SIGNAL_RECEIVED: workflow_state_pb2.EVENT_TYPE_SIGNAL_RECEIVED,
+    EventType.TIMER_FIRED: workflow_state_pb2.EVENT_TYPE_TIMER_FIRED,
+    EventType.WORKFLOW_COMPLETED: workflow_state_pb2.EVENT_TYPE_WORKFLOW_COMPLETED,
+    EventType.WORKFLOW_FAILED: workflow_state_pb2.EVENT_TYPE_WORKFLOW_FAILED,
+    EventType.WORKFLOW_CANCELED: workflow_state_pb2.EVENT_TYPE_WORKFLOW_CANCELED,
+}
+_VIEW_NUMBERS: Final = {
+    WorkflowView.SUMMARY: workflow_state_pb2.WORKFLOW_VIEW_SUMMARY,
+    WorkflowView.FULL: workflow_state_pb2.WORKFLOW_VIEW_FULL,
+}
+_STATUSES: Final = {number: status for status, number in _STATUS_NUMBERS.items()}
+_EVENT_TYPES: Final = {number: event_type for event_type, number in _EVENT_TYPE_NUMBERS.items()}
+_DURABILITIES: Final = {
+    workflow_store_pb2.DURABILITY_FSYNC_ALWAYS: Durability.FSYNC_ALWAYS,
+    workflow_store_pb2.DURABILITY_FSYNC_INTERVAL: Durability.FSYNC_INTERVAL,
+}
+
+
+def status_number(status: Any, path: str) -> workflow_state_pb2.WorkflowStatus.ValueType:
+    return _number(_STATUS_NUMBERS, status, path)
+
+
+def view_number(view: Any, path: str) -> workflow_state_pb2.WorkflowView.ValueType:
+    return _number(_VIEW_NUMBERS, view, path)
+
+
+def state_to_message(state: WorkflowState, path: str) -> workflow_state_pb2.WorkflowState:
+    """The message of a state. What only the service sets is left out.
+
+    Raises:
+        TypeError: A field is of the wrong type; the error names it.
+        ValueError: A field has a value that cannot be sent; the error names it.
+    """
+    if not isinstance(state.history, tuple | list):
+        raise TypeError(f"{path}.history: must be a tuple, not {type(state.history).__name__}")
+    if not isinstance(state.labels, Mapping):
+        raise TypeError(f"{path}.labels: must be a mapping, not {type(state.labels).__name__}")
+    return workflow_state_pb2.WorkflowState(
+        workflow_id=_fields.text(state.workflow_id, f"{path}.workflow_id"),
+        run_id=_fields.text(state.run_id, f"{path}.run_id"),
+        status=status_number(state.status, f"{path}.status"),
+        input_json=to_json(state.input, f"{path}.input"),
+        result_json=to_json(state.result, f"{path}.result"),
+        error=_fields.text(state.error, f"{path}.error"),
+        history=[_event_to_message(event, f"{path}.history[{i}]") for i, event in enumerate(state.history)],
+        created_at=_fields.moment(state.created_at, f"{path}.created_at"),
+        updated_at=_fields.moment(state.updated_at, f"{path}.updated_at"),
+        labels={
+            _fields.text(key, f"{path}.labels"): _fields.text(value, f"{path}.labels[{key!r}]")
+            for key, value in state.labels.items()
+        },
+    )
+
+
+def state_from_message(message: workflow_state_pb2.WorkflowState, view: WorkflowView) -> WorkflowState:
+    """The state that a reply carries.
+
+    Raises:
+        MalformedDocumentError: It has a number or a time that Python's types cannot hold.
+    """
+    try:
+        return WorkflowState(
+            message.workflow_id,
+            run_id=message.run_id,
+            status=_STATUSES.get(message.status, WorkflowStatus.UNSPECIFIED),
+            input=from_json(message.input_json),
+            result=from_json(message.result_json),
+            error=message.error,
+            history=tuple([_event_from_message(event) for event in message.history]),
+            created_at=from_moment(message, "created_at"),
+            updated_at=from_moment(message, "updated_at"),
+            labels=dict(message.labels),
+            revision=message.revision,
+            history_count=message.history_count,
+            document_bytes=message.document_bytes,
+            view=view,
+        )
+    except (ValueError, OverflowError) as error:
+        raise MalformedDocumentError(
+            "this client cannot represent the stored document",
+            code="DATA_LOSS",
+            metadata={"key": message.workflow_id, "revision": str(message.revision), "detail": str(error)},
+        ) from error
+
+
+def from_moment(message: Any, field: str) -> Timestamp | None:
+    """The Timestamp of a field of `message`, None when it is absent."""
+    if not message.HasField(field):
+        return None
+    timestamp = getattr(message, field)
+    return from_unix(timestamp.seconds, timestamp.nanos)
+
+
+def info_from_message(message: workflow_store_pb2.GetInfoResponse) -> StoreInfo:
+    bucket = message.bucket
+    return StoreInfo(
+        server_version=message.server_version,
+        nats_server_version=message.nats_server_version,
+        nats_embedded=message.nats_embedded,
+        durability=_DURABILITIES.get(message.durability, Durability.UNSPECIFIED),
+        buckets=tuple(message.buckets),
+        bucket=BucketInfo(
+            name=bucket.name,
+            history=bucket.history,
+            replicas=bucket.replicas,
+            max_bytes=bucket.max_bytes,
+            max_age_seconds=bucket.max_age_seconds,
+            on_disk=bucket.on_disk,
+            allow_direct=bucket.allow_direct,
+            revisions=bucket.revisions,
+            bytes=bucket.bytes,
+        ),
+        store_revision=message.store_revision,
+        document_bytes_max=message.document_bytes_max,
+    )
+
+
+def _event_to_message(event: Any, path: str) -> workflow_state_pb2.HistoryEvent:
+    if not isinstance(event, HistoryEvent):
+        raise TypeError(f"{path}: must be a HistoryEvent, not {type(event).__name__}")
+    return workflow_state_pb2.HistoryEvent(
+        id=_fields.integer(event.id, f"{path}.id", _fields.INT64),
+        type=_number(_EVENT_TYPE_NUMBERS, event.type, f"{path}.type"),
+        timestamp=_fields.moment(event.timestamp, f"{path}.timestamp"),
+        activity_name=_fields.text(event.activity_name, f"{path}.activity_name"),
+        input_json=to_json(event.input, f"{path}.input"),
+        result_json=to_json(event.result, f"{path}.result"),
+        error=_fields.text(event.error, f"{path}.error"),
+        signal_name=_fields.text(event.signal_name, f"{path}.signal_name"),
+        signal_payload_json=to_json(event.signal_payload, f"{path}.signal_payload"),
+        duration=_fields.duration(event.duration_ns, f"{path}.duration_ns"),
+    )
+
+
+def _event_from_message(message: workflow_state_pb2.HistoryEvent) -> HistoryEvent:
+    return HistoryEvent(
+        id=message.id,
+        type=_EVENT_TYPES.get(message.type, EventType.UNSPECIFIED),
+        timestamp=from_moment(message, "timestamp"),
+        activity_name=message.activity_name,
+        input=from_json(message.input_json),
+        result=from_json(message.result_json),
+        error=message.error,
+        signal_name=message.signal_name,
+        signal_payload=from_json(message.signal_payload_json),
+        duration_ns=message.duration.seconds * 1_000_000_000 + message.duration.nanos,
+    )
+
+
+def _number(numbers: dict[Any, _Number], value: Any, path: str) -> _Number:
+    # The members of a StrEnum are equal to their texts, so the texts are found as well.
+    if not isinstance(value, str):
+        raise TypeError(f"{path}: must be one of {_choices(numbers)}, not a {type(value).__name__}")
+    try:
+        return numbers[value]
+    except KeyError:
+        raise ValueError(f"{path}: must be one of {_choices(numbers)}, not {value!r}") from None
+
+
+def _choices(numbers: dict[Any, _Number]) -> str:
+    return ", ".join(repr(str(choice)) for choice in numbers)

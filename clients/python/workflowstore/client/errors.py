@@ -1,0 +1,248 @@
+"""The only place that knows the exceptions of the client.
+
+All of them are a WorkflowStoreError. A failure that the server explains has a `reason`; each reason has its class:
+
+    gRPC code            reason                                  class
+    INVALID_ARGUMENT     ERROR_REASON_INVALID_REQUEST            InvalidRequestError
+    NOT_FOUND            ERROR_REASON_WORKFLOW_NOT_FOUND         WorkflowNotFoundError (`load` returns None)
+    ALREADY_EXISTS       ERROR_REASON_WORKFLOW_ALREADY_EXISTS    AlreadyExistsError
+    ABORTED              ERROR_REASON_REVISION_MISMATCH          RevisionMismatchError
+    ABORTED              ERROR_REASON_CONTENDED                  ContendedError
+    RESOURCE_EXHAUSTED   ERROR_REASON_STATE_TOO_LARGE            StateTooLargeError
+    RESOURCE_EXHAUSTED   ERROR_REASON_STORAGE_FULL               StorageFullError
+    UNAVAILABLE          ERROR_REASON_STORAGE_UNAVAILABLE        UnavailableError
+    UNAVAILABLE          ERROR_REASON_SHUTTING_DOWN              UnavailableError
+    UNAVAILABLE          ERROR_REASON_BUCKET_RECREATED           UnavailableError
+    FAILED_PRECONDITION  ERROR_REASON_BUCKET_NOT_FOUND           BucketNotFoundError
+    FAILED_PRECONDITION  ERROR_REASON_BUCKET_CONFIGURATION       BucketConfigurationError
+    DATA_LOSS            ERROR_REASON_MALFORMED_DOCUMENT         MalformedDocumentError
+    INTERNAL             ERROR_REASON_INTERNAL                   InternalError
+
+A failure without a reason (it never reached the service), or with one that this version does not know, goes by its
+gRPC code:
+
+    INVALID_ARGUMENT     InvalidRequestError
+    UNAVAILABLE          UnavailableError, for example when nothing listens at the target
+    DEADLINE_EXCEEDED    DeadlineExceededError
+    any other            WorkflowStoreError, for example CANCELLED when the client is closed during the call
+
+What the client can see is wrong before it sends anything is a TypeError or a ValueError that names the field.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+Outcome: TypeAlias = Literal["not_applied", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One thing that is wrong with one field of a request."""
+
+    field: str
+    """Path of the field, such as "state.workflow_id"."""
+    reason: str
+    """A word for programs. Empty = none given."""
+    description: str
+    """A sentence for people, with the limit and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedEntry:
+    """A stored document that cannot be decoded. It is left as it is; save over it or delete it to go on."""
+
+    key: str
+    """Its key in the bucket."""
+    revision: int
+    reason: str
+    """What is wrong with it."""
+
+
+class WorkflowStoreError(Exception):
+    """A call failed. The root of the exceptions of the client; also raised itself, for failures without a class.
+
+    Attributes:
+        message: What happened, for people. Branch on the class or on `reason`, never on this text.
+        code: Name of the gRPC status code, such as "ABORTED".
+        reason: Name of the ErrorReason, such as "ERROR_REASON_REVISION_MISMATCH". None = the service gave none.
+        metadata: The facts that came with the reason.
+        retry_after_seconds: How long the server asks to wait before trying again. None = it did not ask.
+        outcome: What became of a save or delete: "not_applied" (it is not and will not be stored) or "unknown" (it
+            may be stored, or may still become so within moments; load to find out). None for calls that only read.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "UNKNOWN",
+        reason: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retry_after_seconds: float | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        # Exception pickles its arguments and then what is in __dict__: all keywords must have defaults.
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.reason = reason
+        self.metadata: Mapping[str, str] = dict(metadata or {})
+        self.retry_after_seconds = retry_after_seconds
+        self.outcome = outcome
+
+    def __str__(self) -> str:
+        facts = [self.code]
+        if self.reason is not None:
+            facts.append(self.reason)
+        facts += [f"{key}={value}" for key, value in sorted(self.metadata.items())]
+        if self.outcome is not None and "outcome" not in self.metadata:
+            facts.append(f"outcome={self.outcome}")
+        return f"{self.message} ({', '.join(facts)})"
+
+    def _number(self, key: str) -> int:
+        value = self.metadata.get(key, "")
+        return int(value) if value.isdecimal() else 0
+
+
+class InvalidRequestError(WorkflowStoreError):
+    """The request is wrong in itself; sending it again will not help.
+
+    Attributes:
+        violations: Everything that is wrong with it.
+    """
+
+    def __init__(self, message: str, *, violations: Sequence[FieldViolation] = (), **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.violations = tuple(violations)
+
+    def __str__(self) -> str:
+        return "\n  ".join([super().__str__(), *(f"{v.field}: {v.description}" for v in self.violations)])
+
+
+class _WorkflowError(WorkflowStoreError):
+    @property
+    def workflow_id(self) -> str:
+        return self.metadata.get("workflow_id", "")
+
+
+class WorkflowNotFoundError(_WorkflowError):
+    """No workflow with this id is stored. `load` returns None instead."""
+
+
+class AlreadyExistsError(_WorkflowError):
+    """`expected_revision` was 0 (must not exist) and the workflow exists. Nothing was written."""
+
+    @property
+    def actual_revision(self) -> int:
+        return self._number("actual_revision")
+
+
+class RevisionMismatchError(_WorkflowError):
+    """`expected_revision` is not the stored revision. Nothing was written: load again, decide again, save again."""
+
+    @property
+    def expected_revision(self) -> int:
+        return self._number("expected_revision")
+
+    @property
+    def actual_revision(self) -> int:
+        """0 = the workflow does not exist."""
+        return self._number("actual_revision")
+
+
+class ContendedError(_WorkflowError):
+    """Other writers were faster more often than the server tries. Nothing was written. Try again."""
+
+
+class StateTooLargeError(_WorkflowError):
+    """The stored form of the state would be larger than the server stores. Nothing was written."""
+
+    @property
+    def size_bytes(self) -> int:
+        return self._number("size_bytes")
+
+    @property
+    def limit_bytes(self) -> int:
+        return self._number("limit_bytes")
+
+
+class StorageFullError(WorkflowStoreError):
+    """The storage has no room. Nothing was written; reads go on."""
+
+    @property
+    def detail(self) -> str:
+        """The storage's own error."""
+        return self.metadata.get("detail", "")
+
+
+class UnavailableError(WorkflowStoreError):
+    """The server or its storage cannot be reached, or is stopping. See `outcome` and `retry_after_seconds`."""
+
+
+class DeadlineExceededError(WorkflowStoreError):
+    """The call took longer than its `timeout`. The outcome of a save or delete is unknown."""
+
+
+class BucketNotFoundError(WorkflowStoreError):
+    """The bucket does not exist, and the server was told not to create it."""
+
+    @property
+    def bucket(self) -> str:
+        return self.metadata.get("bucket", "")
+
+
+class BucketConfigurationError(WorkflowStoreError):
+    """The configuration of the bucket does not allow the call."""
+
+    @property
+    def setting(self) -> str:
+        """What stands in the way."""
+        return self.metadata.get("setting", "")
+
+    @property
+    def remedy(self) -> str:
+        """How to change it."""
+        return self.metadata.get("remedy", "")
+
+
+class MalformedDocumentError(WorkflowStoreError):
+    """Stored documents cannot be decoded. They are left as they are; save over them or delete them to go on.
+
+    `load` raises it for its one document. `list` raises it after the last state, for all that it met: `key`,
+    `revision` and `detail` are those of the first.
+
+    Attributes:
+        entries: The documents, the first 100 of them.
+        count: How many there are.
+    """
+
+    def __init__(
+        self, message: str, *, entries: Sequence[MalformedEntry] = (), count: int | None = None, **facts: Any
+    ) -> None:
+        super().__init__(message, **facts)
+        self.entries = tuple(entries) or (MalformedEntry(self.key, self.revision, self.detail),)
+        self.count = len(self.entries) if count is None else count
+
+    @property
+    def key(self) -> str:
+        """The key of the document in the bucket."""
+        return self.metadata.get("key", "")
+
+    @property
+    def revision(self) -> int:
+        return self._number("revision")
+
+    @property
+    def detail(self) -> str:
+        """What is wrong with it."""
+        return self.metadata.get("detail", "")
+
+
+class InternalError(WorkflowStoreError):
+    """The server met something it did not foresee. The outcome of a save or delete is unknown."""
+
+    @property
+    def error_id(self) -> str:
+        """What the server's log has the whole story under."""
+        return self.metadata.get("error_id", "")

@@ -1,0 +1,92 @@
+"""What users of the client may rely on; a change of these lists is a change of the public API."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import workflowstore
+
+EXPORTS = [
+    "AlreadyExistsError",
+    "AsyncClient",
+    "BucketConfigurationError",
+    "BucketInfo",
+    "BucketNotFoundError",
+    "Client",
+    "ContendedError",
+    "DeadlineExceededError",
+    "Durability",
+    "EventType",
+    "FieldViolation",
+    "HistoryEvent",
+    "InternalError",
+    "InvalidRequestError",
+    "MalformedDocumentError",
+    "MalformedEntry",
+    "RevisionMismatchError",
+    "StateTooLargeError",
+    "StorageFullError",
+    "StoreInfo",
+    "Timestamp",
+    "UnavailableError",
+    "WorkflowNotFoundError",
+    "WorkflowState",
+    "WorkflowStatus",
+    "WorkflowStoreError",
+    "WorkflowView",
+]
+
+METHODS = {
+    "close": "()",
+    "delete": "(workflow_id, *, expected_revision, purge, bucket, timeout)",
+    "info": "(*, bucket, timeout)",
+    "list": "(*, statuses, limit, view, on_malformed, bucket, timeout)",
+    "load": "(workflow_id, *, view, bucket, timeout)",
+    "save": "(state, *, expected_revision, bucket, timeout)",
+}
+
+
+def test_the_package_exports_exactly_these_names():
+    assert sorted(workflowstore.__all__) == EXPORTS
+    assert all(getattr(workflowstore, name) is not None for name in EXPORTS)
+
+
+def without_types(function) -> str:
+    signature = inspect.signature(function)
+    bare = [
+        parameter.replace(annotation=parameter.empty, default=parameter.empty)
+        for parameter in signature.parameters.values()
+        if parameter.name != "self"
+    ]
+    return str(inspect.Signature(bare))
+
+
+@pytest.mark.parametrize("client", [workflowstore.Client, workflowstore.AsyncClient])
+def test_both_clients_have_exactly_these_methods(client):
+    public = {name: member for name, member in vars(client).items() if not name.startswith("_")}
+    assert {name: without_types(member) for name, member in public.items()} == METHODS
+
+
+def test_both_clients_take_the_same_defaults():
+    for name in [*METHODS, "__init__"]:
+        parameters = [
+            [(p.name, p.kind, p.default) for p in inspect.signature(getattr(client, name)).parameters.values()]
+            for client in (workflowstore.Client, workflowstore.AsyncClient)
+        ]
+        assert parameters[0] == parameters[1]
+
+
+def test_the_stubs_import_from_the_versioned_package():
+    from workflowstore.v1 import workflow_store_pb2, workflow_store_pb2_grpc
+
+    assert workflow_store_pb2.SaveRequest
+    assert workflow_store_pb2_grpc.WorkflowStoreStub
+
+
+def test_importing_the_client_imports_nothing_of_the_server():
+    program = "import workflowstore, sys; print(*sorted(sys.modules))"
+    modules = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    roots = {module.partition(".")[0] for module in modules}
+    assert not roots & {"workflowstore_server", "nats", "msgspec", "grpc_status", "click", "rich"}
