@@ -1,0 +1,223 @@
+"""The only place that knows which parts make a server: starts them in order, drains, and stops them in reverse."""
+
+import asyncio
+import logging
+import re
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Final
+
+from workflowstore_server import __version__
+from workflowstore_server.config.sources import Config
+from workflowstore_server.embedded.directory import DataDirectory, DataDirectoryInUse
+from workflowstore_server.embedded.server import EmbeddedServer, EmbeddedServerFailed
+from workflowstore_server.model.errors import BucketNotFound, BucketRecreated, StorageUnavailable, StoreError
+from workflowstore_server.model.state import Durability
+from workflowstore_server.service.server import AddressNotAvailable, Service
+from workflowstore_server.service.servicer import About, Servicer
+from workflowstore_server.store.jetstream import JetStreamStore, OwnedConnection, report
+from workflowstore_server.store.jetstream.connection import CannotConnect
+from workflowstore_server.store.jetstream.report import ServerReport
+
+log = logging.getLogger(__name__)
+
+READINESS_SECONDS: Final = 1.0
+"""How often the buckets are looked at, to tell the health service whether calls can succeed."""
+
+EMBEDDED_VERSION_MIN: Final = (2, 15)
+"""Before it, compaction of a bucket with `sync_interval: always` could lose acknowledged writes in a power cut
+(nats-server#8456, #8475)."""
+
+EXTERNAL_VERSION_MIN: Final = (2, 11)
+"""Batched direct get came with it (NATS ADR-31)."""
+
+
+class CannotServe(Exception):
+    """The server cannot start; the text says why and what to do."""
+
+
+async def serve(config: Config, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and stop. `announce` gets the address once calls are answered.
+
+    Raises: CannotServe.
+    """
+    ready, stop = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _on_signal, ready, stop, asyncio.current_task())
+    try:
+        async with running(config) as service:
+            announce(service.address)
+            ready.set()
+            await stop.wait()
+            log.info("draining: no new calls, running ones may take %g s", config.service.drain_seconds)
+    except asyncio.CancelledError:
+        if ready.is_set() or not stop.is_set():
+            raise
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+    log.info("stopped")
+
+
+def _on_signal(ready: asyncio.Event, stop: asyncio.Event, task: "asyncio.Task[None] | None") -> None:
+    assert task is not None, "serve runs in a task"
+    if not ready.is_set():
+        # There is nothing to drain, and a large store takes minutes to be ready.
+        task.cancel()
+    elif stop.is_set():
+        log.warning("asked to stop again: running calls are cut off")
+        task.cancel()
+    stop.set()
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[Service]:
+    """A server that answers calls; it is drained and stopped at the end.
+
+    Raises: CannotServe.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            embedded = await _embed(config, stack) if not config.nats_urls else None
+            connection = await _connect(config, embedded, stack)
+            server_report = await _report(config, embedded, connection)
+            stores = await _open_stores(config, connection, stack)
+
+            def about() -> About:
+                version = next(iter(stores.values())).nats_server_version or server_report.version
+                return About(__version__, version, embedded is not None, server_report.durability)
+
+            service = Service(Servicer(stores, about, time.time_ns), config.service)
+        except (AddressNotAvailable, CannotConnect, DataDirectoryInUse, EmbeddedServerFailed, StoreError) as error:
+            raise CannotServe(_words(error)) from error
+        async with asyncio.TaskGroup() as keepers:
+            tasks = [keepers.create_task(connection.keep()), keepers.create_task(_tell_readiness(service, stores))]
+            if embedded is not None:
+                tasks.append(keepers.create_task(embedded.keep()))
+            try:
+                await service.start()
+                await service.set_serving(serving=True)
+                yield service
+            finally:
+                await service.drain()
+                for task in tasks:
+                    task.cancel()
+
+
+async def _embed(config: Config, stack: AsyncExitStack) -> EmbeddedServer:
+    try:
+        directory = DataDirectory(config.data_directory)
+    except OSError as error:
+        raise CannotServe(f"cannot use --data-dir {config.data_directory}: {error.strerror}") from error
+    stack.callback(directory.release)
+    embedded = EmbeddedServer(directory, config.embedded)
+    # Also what did not become ready has to be stopped.
+    stack.push_async_callback(embedded.stop)
+    await embedded.start()
+    return embedded
+
+
+async def _connect(config: Config, embedded: EmbeddedServer | None, stack: AsyncExitStack) -> OwnedConnection:
+    options = config.nats
+    if embedded is not None:
+        options = replace(options, user=embedded.user.user, password=embedded.user.password)
+
+    def addresses() -> tuple[str, ...]:
+        return config.nats_urls if embedded is None else (embedded.address,)
+
+    try:
+        connection = OwnedConnection(options, addresses, f"workflowstore {__version__}")
+        await connection.open()
+    except OSError as error:  # files for TLS that cannot be used, or CannotConnect
+        where = ", ".join(_without_secrets(address) for address in addresses())
+        raise CannotServe(f"cannot connect to NATS at {where}: {str(error) or type(error).__name__}") from error
+    stack.push_async_callback(connection.close)
+    return connection
+
+
+async def _report(config: Config, embedded: EmbeddedServer | None, connection: OwnedConnection) -> ServerReport:
+    """Learn how durable writes are, and refuse what would break promises."""
+    version = connection.link.server_version
+    if embedded is not None:
+        system = embedded.system_user
+        found = await report.over_system_account(embedded.address, system.user, system.password)
+        if _version(found.version) < EMBEDDED_VERSION_MIN:
+            raise CannotServe(f"nats-server {found.version} is too old to embed; use 2.15 or newer")
+        if found.durability is not Durability.FSYNC_ALWAYS:
+            raise CannotServe("the embedded nats-server does not report sync_always: its writes would not be durable")
+        return found
+    if _version(version) < EXTERNAL_VERSION_MIN:
+        raise CannotServe(f"the NATS server at --nats-url has version {version}; use 2.11 or newer")
+    if config.nats_monitor_url is None:
+        log.warning(
+            "whether NATS syncs acknowledged writes to disk is not known; name its monitoring endpoint with "
+            "--nats-monitor-url, and set `sync_interval: always` there"
+        )
+        return ServerReport(version, Durability.UNKNOWN)
+    try:
+        found = await report.over_monitor(config.nats_monitor_url)
+    except (OSError, ValueError) as error:
+        raise CannotServe(f"--nats-monitor-url: {error}") from error
+    if found.durability is not Durability.FSYNC_ALWAYS:
+        log.warning(
+            "NATS syncs writes to disk at intervals only: a power cut loses acknowledged writes; set "
+            "`sync_interval: always` in its configuration"
+        )
+    return found
+
+
+async def _open_stores(config: Config, connection: OwnedConnection, stack: AsyncExitStack) -> dict[str, JetStreamStore]:
+    stores = {bucket: JetStreamStore(connection, bucket, config.bucket) for bucket in config.buckets}
+    for store in stores.values():
+        await store.open()
+        stack.push_async_callback(store.close)
+    return stores
+
+
+async def _tell_readiness(service: Service, stores: Mapping[str, JetStreamStore]) -> None:
+    """Look at every bucket again and again; a bucket that is missing is dealt with on the way."""
+    serving = True
+    while True:
+        await asyncio.sleep(READINESS_SECONDS)
+        failure: StoreError | None = None
+        for store in stores.values():
+            try:
+                await store.info()
+            except BucketRecreated:
+                # Said in the log by the store; calls succeed again.
+                continue
+            except StoreError as error:
+                failure = error
+        if serving != (failure is None):
+            serving = failure is None
+            await service.set_serving(serving=serving)
+            if failure is None:
+                log.info("calls can succeed again")
+            else:
+                log.error("calls cannot succeed: %s", _words(failure))
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+
+
+def _without_secrets(address: str) -> str:
+    return re.sub(r"//[^@/]*@", "//...@", address)
+
+
+def _words(error: Exception) -> str:
+    match error:
+        case DataDirectoryInUse():
+            return (
+                f"--data-dir {error.directory} is in use by {error.holder or 'another server'}; stop that server or "
+                "choose another directory"
+            )
+        case BucketNotFound():
+            return f"bucket {error.bucket} does not exist; create it, or drop --no-create-buckets"
+        case StorageUnavailable():
+            return f"bucket {error.bucket} cannot be used: {error.detail}"
+    return str(error)

@@ -1,0 +1,107 @@
+"""The only place that knows the options by which every client command finds its server and shapes its output."""
+
+import functools
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from workflowstore_server.cli.endings import CommandFailed, failure_of
+
+if TYPE_CHECKING:
+    from workflowstore import Client, WorkflowStoreError
+
+ADDRESS_DEFAULT: Final = "127.0.0.1:50051"
+TIMEOUT_SECONDS_DEFAULT: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where a command's server is, and how its results are printed."""
+
+    address: str
+    bucket: str
+    """Empty = the server's first."""
+    timeout_seconds: float | None
+    """Deadline of a call. None = none."""
+    human: bool
+    """Tables for people, else JSON Lines for programs."""
+
+    @contextmanager
+    def client(self) -> "Iterator[Client]":
+        """A client, in a scope of `failures`."""
+        from workflowstore import Client
+
+        with self.failures(), Client(self.address, bucket=self.bucket, timeout=self.timeout_seconds) as client:
+            yield client
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """A scope in which a call that fails ends the command as CommandFailed."""
+        from workflowstore import WorkflowStoreError
+
+        try:
+            yield
+        except WorkflowStoreError as error:
+            raise self.failure_of(error) from error
+
+    def failure_of(self, error: "WorkflowStoreError") -> CommandFailed:
+        """How the command ends when a call failed."""
+        return failure_of(error, self.address, self.timeout_seconds)
+
+    @property
+    def deadline_seconds(self) -> float | None:
+        """The timeout as gRPC takes it, to which infinity is no number."""
+        return None if self.timeout_seconds is None or math.isinf(self.timeout_seconds) else self.timeout_seconds
+
+
+def connected(
+    *, timeout_default: float | None = TIMEOUT_SECONDS_DEFAULT
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the common options, and as its first argument the Connection that they make."""
+    default = "none" if timeout_default is None else f"{timeout_default:g}"
+    options = (
+        click.option(
+            "--address",
+            default=ADDRESS_DEFAULT,
+            envvar="WORKFLOWSTORE_ADDRESS",
+            show_default=True,
+            show_envvar=True,
+            metavar="HOST:PORT",
+            help="The server to call.",
+        ),
+        click.option("--bucket", default="", metavar="NAME", help="The bucket; default: the server's first."),
+        click.option(
+            "--timeout",
+            type=float,
+            default=timeout_default,
+            callback=_positive,
+            metavar="SECONDS",
+            help=f"How long one call may take.  [default: {default}]",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON Lines on a terminal too."),
+    )
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_connection(
+            *, address: str, bucket: str, timeout: float | None, as_json: bool, **arguments: object
+        ) -> None:
+            human = sys.stdout.isatty() and not as_json
+            command(Connection(address, bucket, timeout, human), **arguments)
+
+        for option in reversed(options):
+            option(with_connection)
+        return with_connection
+
+    return decorate
+
+
+def _positive(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and (math.isnan(value) or value <= 0):
+        raise click.BadParameter(f"{value} is not a time; give a number above 0, or inf for no limit.")
+    return value

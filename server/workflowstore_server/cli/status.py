@@ -1,0 +1,82 @@
+"""The only place that knows the commands that ask how a server is: info and health."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from workflowstore_server.cli.connection import Connection, connected
+from workflowstore_server.cli.endings import CommandFailed, ExitCode
+from workflowstore_server.cli.output import JsonLines, print_fields
+
+if TYPE_CHECKING:
+    from workflowstore import StoreInfo
+
+
+@click.command()
+@connected()
+def info(connection: Connection) -> None:
+    """Print versions, durability and the bucket's configuration."""
+    with connection.client() as client:
+        found = client.info()
+    if connection.human:
+        print_fields(_fields(found))
+    else:
+        JsonLines().write(asdict(found))
+
+
+@click.command()
+@click.option("--service", default="", metavar="NAME", help="The service; default: the server as a whole.")
+@connected()
+def health(connection: Connection, service: str) -> None:
+    """Print what the health service says.
+
+    It is grpc.health.v1. The exit code is 0 only when the answer is SERVING.
+    """
+    import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    from workflowstore import WorkflowStoreError
+    from workflowstore.client._status import mapped_errors
+
+    request = health_pb2.HealthCheckRequest(service=service)
+    try:
+        with mapped_errors(write=False), grpc.insecure_channel(connection.address) as channel:
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=connection.deadline_seconds)
+    except WorkflowStoreError as error:
+        if error.code == "NOT_FOUND":
+            raise CommandFailed(
+                ExitCode.NOT_FOUND, f"the server at {connection.address} has no service {service}"
+            ) from error
+        raise connection.failure_of(error) from error
+    status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    if connection.human:
+        click.echo(status)
+    else:
+        JsonLines().write({"service": service, "status": status})
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        raise CommandFailed(ExitCode.UNAVAILABLE, f"the server at {connection.address} is {status}")
+
+
+def _fields(found: "StoreInfo") -> list[tuple[str, str]]:
+    bucket = found.bucket
+    durability = {
+        "fsync_always": "every write is on disk before it is acknowledged",
+        "fsync_interval": "writes reach the disk at intervals; a power cut loses acknowledged ones",
+    }.get(found.durability, "not known; see the server's --nats-monitor-url")
+    return [
+        ("server", found.server_version),
+        ("nats-server", f"{found.nats_server_version} ({'embedded' if found.nats_embedded else 'external'})"),
+        ("durability", durability),
+        ("buckets", ", ".join(found.buckets)),
+        ("bucket", bucket.name),
+        ("  history", str(bucket.history)),
+        ("  replicas", str(bucket.replicas)),
+        ("  storage", "on disk" if bucket.on_disk else "in memory only"),
+        ("  bytes", f"{bucket.bytes} of {bucket.max_bytes}" if bucket.max_bytes else str(bucket.bytes)),
+        ("  revisions", str(bucket.revisions)),
+        ("  kept for", f"{bucket.max_age_seconds:g} s" if bucket.max_age_seconds else "ever"),
+        ("  direct reads", "allowed" if bucket.allow_direct else "not allowed, which list needs"),
+        ("store revision", str(found.store_revision)),
+        ("largest state", f"{found.document_bytes_max} bytes"),
+    ]

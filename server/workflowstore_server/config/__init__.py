@@ -1,0 +1,1 @@
+"""How a server is told what to do: by flags, environment variables and a file."""

@@ -1,0 +1,59 @@
+"""The only place that knows the settings of a server: their names, forms, defaults and help.
+
+A setting NAME is the flag `--NAME`, the variable `WORKFLOWSTORE_NAME` and the key `NAME` in the configuration file. A
+test holds the defaults against those of the components.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+VARIABLE_PREFIX: Final = "WORKFLOWSTORE_"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `kind` is its form: text, texts (several), path, integer, seconds, boolean or one of `choices`."""
+
+    name: str
+    kind: str
+    help: str
+    default: object = None
+    metavar: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return VARIABLE_PREFIX + self.key.upper()
+
+    @property
+    def key(self) -> str:
+        """The name as an identifier."""
+        return self.name.replace("-", "_")
+
+
+SETTINGS: Final = (
+    Setting("listen", "text", "Address to serve on; port 0 picks a free one.", "127.0.0.1:50051", "HOST:PORT"),
+    Setting("data-dir", "path", "Directory of the embedded nats-server's data.", "workflowstore-data", "DIR"),
+    Setting("bucket", "texts", "Bucket to serve; repeatable, the first is the default.", ("beluga_workflows",), "NAME"),
+    Setting("create-buckets", "boolean", "Create a bucket that is missing, or refuse to go on without it.", True),
+    Setting("history", "integer", "Revisions kept of each workflow in a bucket created here.", 1, "N", 1, 64),
+    Setting("replicas", "integer", "Copies in the NATS cluster of a bucket created here.", 1, "N", 1, 5),
+    Setting("nats-url", "texts", "NATS server to use instead of an embedded one; may be repeated.", (), "URL"),
+    Setting("nats-creds", "path", "Credentials file for --nats-url.", None, "FILE"),
+    Setting("nats-tls-ca", "path", "Certificates to check the NATS server's with (PEM).", None, "FILE"),
+    Setting("nats-tls-cert", "path", "Certificate to show to the NATS server (PEM).", None, "FILE"),
+    Setting("nats-tls-key", "path", "Private key of --nats-tls-cert (PEM).", None, "FILE"),
+    Setting("nats-monitor-url", "text", "Monitoring endpoint of --nats-url; tells if it syncs writes.", None, "URL"),
+    Setting("nats-server", "path", "nats-server program to embed instead of the installed one.", None, "FILE"),
+    Setting(
+        "data-bytes-max", "integer", "Bytes the embedded nats-server may store before it refuses writes.",
+        64 * 1024**3, "BYTES", 1024**2,
+    ),
+    Setting("reflection", "boolean", "Describe the API to tools such as grpcurl.", True),
+    Setting("drain-seconds", "seconds", "How long running calls may take at the stop.", 30.0, "SECONDS", 0, 3600),
+    Setting("log-format", "choice", "Form of the log on standard error.", "human", choices=("human", "json")),
+    Setting("log-level", "choice", "Least severity logged.", "info", choices=("debug", "info", "warning", "error")),
+)  # fmt: skip

@@ -1,0 +1,186 @@
+"""The only place that knows how flags, environment and file together make a configuration."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from workflowstore_server.config.settings import SETTINGS, VARIABLE_PREFIX, Setting
+from workflowstore_server.embedded.server import EmbeddedOptions
+from workflowstore_server.service.server import ServiceOptions
+from workflowstore_server.store.jetstream.bucket import BucketOptions
+from workflowstore_server.store.jetstream.connection import NatsOptions
+
+BUCKET_NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
+TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1"})
+FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
+CLIENT_VARIABLES: Final = frozenset({"WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG"})
+
+
+class ConfigurationError(Exception):
+    """A setting is wrong; the text names it, where it came from, and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a server is told, as the options of its components."""
+
+    buckets: tuple[str, ...]
+    bucket: BucketOptions
+    service: ServiceOptions
+    nats: NatsOptions
+    nats_urls: tuple[str, ...]
+    """Addresses of external NATS servers. Empty = one is embedded."""
+    nats_monitor_url: str | None
+    data_directory: Path
+    embedded: EmbeddedOptions
+    log_format: str
+    log_level: str
+
+
+def load(flags: Mapping[str, object], environment: Mapping[str, str], file: Path | None) -> Config:
+    """Compose the configuration: flags win over the environment, that over the file, that over the defaults.
+
+    `flags` has the given ones only, by setting key.
+
+    Raises: ConfigurationError.
+    """
+    from_file = _read(file) if file is not None else {}
+    _refuse_unknown(environment, from_file, file)
+    values: dict[str, Any] = {}
+    given: set[str] = set()
+    for setting in SETTINGS:
+        for source, raw in (
+            (f"--{setting.name}", flags.get(setting.key)),
+            (setting.variable, environment.get(setting.variable)),
+            (f"{setting.name} in {file}", from_file.get(setting.name)),
+        ):
+            if raw is not None:
+                values[setting.key] = _parse(setting, raw, source)
+                given.add(setting.key)
+                break
+        else:
+            values[setting.key] = setting.default
+    _check_combination(values, given)
+    return _compose(values)
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigurationError(f"--config: cannot read {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--config: {file} is not TOML: {error}") from error
+
+
+def _refuse_unknown(environment: Mapping[str, str], from_file: Mapping[str, object], file: Path | None) -> None:
+    names = {setting.name for setting in SETTINGS}
+    if unknown := sorted(set(from_file) - names):
+        raise ConfigurationError(f"{unknown[0]} in {file} is no setting; the settings are {', '.join(sorted(names))}")
+    variables = {setting.variable for setting in SETTINGS} | CLIENT_VARIABLES
+    # A misspelt variable would otherwise be obeyed by nobody and noticed by nobody.
+    if unknown := sorted(name for name in environment if name.startswith(VARIABLE_PREFIX) and name not in variables):
+        raise ConfigurationError(f"{unknown[0]} is no setting; the variables are {', '.join(sorted(variables))}")
+
+
+def _parse(setting: Setting, raw: object, source: str) -> object:
+    match setting.kind:
+        case "texts":
+            items = raw.split(",") if isinstance(raw, str) else raw
+            if (
+                not isinstance(items, list | tuple)
+                or not items
+                or not all(isinstance(item, str) and item for item in items)
+            ):
+                raise ConfigurationError(f"{source}: give one or several texts, not {raw!r}")
+            return tuple(dict.fromkeys(item.strip() for item in items))
+        case "boolean":
+            return _parse_boolean(raw, source)
+        case "integer" | "seconds":
+            return _parse_number(setting, raw, source)
+        case "choice":
+            if raw not in setting.choices:
+                raise ConfigurationError(f"{source}: {raw!r} is none of {', '.join(setting.choices)}")
+            return raw
+    if not isinstance(raw, str) or not raw:
+        raise ConfigurationError(f"{source}: give a text, not {raw!r}")
+    return Path(raw) if setting.kind == "path" else raw
+
+
+def _parse_boolean(raw: object, source: str) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    word = str(raw).lower()
+    if word not in TRUE_WORDS | FALSE_WORDS:
+        raise ConfigurationError(f"{source}: give true or false, not {raw!r}")
+    return word in TRUE_WORDS
+
+
+def _parse_number(setting: Setting, raw: object, source: str) -> float:
+    number = int if setting.kind == "integer" else float
+    try:
+        value = number(raw) if isinstance(raw, str | number | int) and not isinstance(raw, bool) else None
+    except ValueError:
+        value = None
+    low, high = setting.minimum, setting.maximum
+    if value is None or not (low is None or low <= value) or not (high is None or value <= high):
+        bounds = f"from {low}" + (f" to {high}" if high is not None else "") if low is not None else ""
+        raise ConfigurationError(
+            f"{source}: {raw!r} is not {'a whole' if number is int else 'a'} number {bounds}".rstrip()
+        )
+    return value
+
+
+def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
+    external = bool(values["nats_url"])
+    for key in ("nats_creds", "nats_tls_ca", "nats_tls_cert", "nats_tls_key", "nats_monitor_url"):
+        if key in given and not external:
+            raise ConfigurationError(f"--{key.replace('_', '-')} is for a NATS server named with --nats-url; name one")
+    for key in ("nats_server", "data_bytes_max"):
+        if key in given and external:
+            name = key.replace("_", "-")
+            raise ConfigurationError(
+                f"--{name} is for the embedded nats-server, and --nats-url asks for none; drop one"
+            )
+    if values["nats_tls_key"] and not values["nats_tls_cert"]:
+        raise ConfigurationError("--nats-tls-key needs the certificate it belongs to: --nats-tls-cert")
+    if values["replicas"] > 1 and not external:
+        raise ConfigurationError("--replicas: the embedded nats-server is one; name a NATS cluster with --nats-url")
+    for bucket in values["bucket"]:
+        if not BUCKET_NAME.fullmatch(bucket):
+            raise ConfigurationError(f"--bucket: {bucket!r} is no bucket name; use letters, digits, '_' and '-'")
+    host, colon, port = values["listen"].rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 65536):
+        raise ConfigurationError(f"--listen: {values['listen']!r} is not HOST:PORT")
+    for url in values["nats_url"]:
+        if urlsplit(url).scheme not in {"nats", "tls"}:
+            raise ConfigurationError("--nats-url: give nats://HOST:PORT or tls://HOST:PORT")
+    if (monitor := values["nats_monitor_url"]) and urlsplit(monitor).scheme not in {"http", "https"}:
+        raise ConfigurationError("--nats-monitor-url: give http://HOST:PORT or https://HOST:PORT")
+    for key in ("nats_creds", "nats_tls_ca", "nats_tls_cert", "nats_tls_key", "nats_server"):
+        if values[key] is not None and not values[key].is_file():
+            raise ConfigurationError(f"--{key.replace('_', '-')}: there is no file {values[key]}")
+
+
+def _compose(values: Mapping[str, Any]) -> Config:
+    return Config(
+        buckets=values["bucket"],
+        bucket=BucketOptions(values["create_buckets"], values["history"], values["replicas"]),
+        service=ServiceOptions(values["listen"], values["reflection"], values["drain_seconds"]),
+        nats=NatsOptions(
+            credentials_file=values["nats_creds"],
+            tls_ca_file=values["nats_tls_ca"],
+            tls_certificate_file=values["nats_tls_cert"],
+            tls_key_file=values["nats_tls_key"],
+        ),
+        nats_urls=values["nats_url"],
+        nats_monitor_url=values["nats_monitor_url"],
+        data_directory=Path(values["data_dir"]),
+        embedded=EmbeddedOptions(values["nats_server"], values["data_bytes_max"]),
+        log_format=values["log_format"],
+        log_level=values["log_level"],
+    )

@@ -1,0 +1,150 @@
+"""A real server in a process of its own, and the real command run against it, on pipes or on a terminal."""
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = (sys.executable, "-m", "workflowstore_server")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("WORKFLOWSTORE_")}
+# An embedded nats-server takes 64.
+BUCKETS = [f"bucket-{number}" for number in range(60)]
+SECONDS_MAX = 60
+
+
+class Server:
+    """`workflowstore serve` on a free port."""
+
+    def __init__(self, *options: str, cwd: Path, environment: dict[str, str] | None = None) -> None:
+        self.log_file = cwd / "log"
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "serve", "--listen", "127.0.0.1:0", *options],
+                cwd=cwd,
+                env=ENVIRONMENT | (environment or {}),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        self.announcement = self.process.stdout.readline()
+        self.address = self.announcement.removeprefix("workflowstore listening on ").strip()
+        assert self.address, self.log
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Asks it to stop and returns its exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        try:
+            return self.process.wait(SECONDS_MAX)
+        finally:
+            self.process.kill()
+            assert self.process.stdout is not None
+            self.rest = self.process.stdout.read()
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers, and stops those that the test leaves."""
+    servers: list[Server] = []
+
+    def start(*options: str, **more: Any) -> Server:
+        servers.append(Server(*options, cwd=tmp_path, **more))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that only call one."""
+    server = Server(*(f"--bucket={bucket}" for bucket in BUCKETS), cwd=tmp_path_factory.mktemp("server"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def _unused_buckets() -> Iterator[str]:
+    return iter(BUCKETS)
+
+
+@pytest.fixture
+def bucket(_unused_buckets: Iterator[str]) -> str:
+    """A bucket that no other test has used."""
+    return next(_unused_buckets)
+
+
+@pytest.fixture
+def run() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command to its end, on pipes."""
+
+    def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            input=stdin,
+            env=ENVIRONMENT | environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_MAX,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def call(server: Server, bucket: str, run: Any) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a client command against the server, in a bucket of the test's own."""
+
+    def call(command: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return run(command, "--address", server.address, "--bucket", bucket, *arguments, **more)
+
+    return call
+
+
+@pytest.fixture
+def on_terminal() -> Callable[..., tuple[int, str]]:
+    """Runs the command with a pseudo-terminal as standard output and error, and returns exit code and what it shows."""
+
+    def run(*arguments: str, stdout: int | None = None, columns: int = 100, **environment: str) -> tuple[int, str]:
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            env=ENVIRONMENT | {"TERM": "xterm-256color"} | environment,
+            stdin=slave,
+            stdout=slave if stdout is None else stdout,
+            stderr=slave,
+        )
+        os.close(slave)
+        shown = b""
+        try:
+            # The end of a terminal is an error to read on Linux (EIO).
+            while piece := os.read(master, 65536):
+                shown += piece
+        except OSError:
+            pass
+        finally:
+            os.close(master)
+        return process.wait(SECONDS_MAX), shown.decode().replace("\r\n", "\n")
+
+    return run

@@ -1,0 +1,68 @@
+"""The forms of the log."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from workflowstore_server.cli import logs
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    # set_up closes the handlers that it finds, and these are pytest's.
+    root.handlers = []
+    yield
+    logging.captureWarnings(capture=False)
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+def _fail() -> None:
+    try:
+        raise ValueError("it\x1b[31m")
+    except ValueError:
+        logging.getLogger("a.b").exception("no %s", "good\nnews")
+
+
+def test_human(capsys) -> None:
+    logs.set_up("human", "info")
+    logging.getLogger("a.b").info("up\x1b[2J")
+    logging.getLogger("a.b").debug("not shown")
+    _fail()
+    first, second, third, *_ = capsys.readouterr().err.splitlines()
+    assert first.endswith(r"Z INFO    up\x1b[2J")
+    assert second.endswith(r"Z ERROR   no good\nnews")
+    assert third == "Traceback (most recent call last):"
+
+
+def test_json(capsys) -> None:
+    logs.set_up("json", "debug")
+    _fail()
+    logging.getLogger("a").debug("deep", stack_info=True)
+    text = capsys.readouterr().err
+    first, second = [json.loads(line) for line in text.splitlines()]
+    assert first["time"].endswith("Z")
+    assert first | {"time": "", "exception": ""} == {
+        "time": "",
+        "level": "error",
+        "logger": "a.b",
+        "message": "no good\nnews",
+        "exception": "",
+    }
+    assert "ValueError: it" in first["exception"]
+    assert second["level"] == "debug"
+    assert "test_logs" in second["stack"]
+    assert "\x1b" not in text
+
+
+def test_warnings_are_logged(capsys) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logs.set_up("json", "warning")
+        warnings.warn("careful", stacklevel=1)
+    assert "careful" in json.loads(capsys.readouterr().err)["message"]

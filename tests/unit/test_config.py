@@ -1,0 +1,236 @@
+"""A configuration is composed of flags, environment, file and defaults, and refused with words that help."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from workflowstore_server.config.settings import SETTINGS
+from workflowstore_server.config.sources import ConfigurationError, load
+from workflowstore_server.embedded.server import EmbeddedOptions
+from workflowstore_server.service.server import ServiceOptions
+from workflowstore_server.store.jetstream.bucket import BucketOptions
+from workflowstore_server.store.jetstream.connection import NatsOptions
+
+OTHER = {
+    "listen": "0.0.0.0:1",
+    "data-dir": "elsewhere",
+    "bucket": "a,b",
+    "create-buckets": "no",
+    "history": "2",
+    "replicas": "3",
+    "nats-url": "nats://a:1,tls://b:2",
+    "nats-creds": "FILE",
+    "nats-tls-ca": "FILE",
+    "nats-tls-cert": "FILE",
+    "nats-tls-key": "FILE",
+    "nats-monitor-url": "http://a:8222",
+    "nats-server": "FILE",
+    "data-bytes-max": "1048576",
+    "reflection": "off",
+    "drain-seconds": "1.5",
+    "log-format": "json",
+    "log-level": "debug",
+}
+EMBEDDED_ONLY = {"nats-server", "data-bytes-max"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "settings.toml"
+
+
+def test_defaults_are_those_of_the_components() -> None:
+    config = load({}, {}, None)
+    assert config.service == ServiceOptions()
+    assert config.bucket == BucketOptions()
+    assert config.embedded == EmbeddedOptions()
+    assert config.nats == NatsOptions()
+    assert config.nats_urls == ()
+    assert config.nats_monitor_url is None
+    assert config.buckets == ("beluga_workflows",)
+    assert config.data_directory == Path("workflowstore-data")
+    assert (config.log_format, config.log_level) == ("human", "info")
+
+
+def test_every_option_of_a_component_has_a_setting_or_is_its_own() -> None:
+    """A new option must be decided about: give it a setting, or add it here."""
+    assert [field.name for field in fields(ServiceOptions)] == ["listen", "reflection", "drain_seconds"]
+    assert [field.name for field in fields(BucketOptions)] == ["create", "history", "replicas"]
+    assert [field.name for field in fields(EmbeddedOptions)] == ["program", "file_store_bytes_max"]
+    without_setting = {
+        "user", "password",  # of the embedded server alone; for others there is --nats-creds
+        "request_timeout_seconds", "connect_timeout_seconds", "reconnect_wait_seconds_max", "ping_interval_seconds",
+    }  # fmt: skip
+    assert {field.name for field in fields(NatsOptions)} - without_setting == {
+        "credentials_file",
+        "tls_ca_file",
+        "tls_certificate_file",
+        "tls_key_file",
+    }
+
+
+def _values(config) -> dict[str, object]:
+    return {
+        "listen": config.service.listen,
+        "data-dir": config.data_directory,
+        "bucket": config.buckets,
+        "create-buckets": config.bucket.create,
+        "history": config.bucket.history,
+        "replicas": config.bucket.replicas,
+        "nats-url": config.nats_urls,
+        "nats-creds": config.nats.credentials_file,
+        "nats-tls-ca": config.nats.tls_ca_file,
+        "nats-tls-cert": config.nats.tls_certificate_file,
+        "nats-tls-key": config.nats.tls_key_file,
+        "nats-monitor-url": config.nats_monitor_url,
+        "nats-server": config.embedded.program,
+        "data-bytes-max": config.embedded.file_store_bytes_max,
+        "reflection": config.service.reflection,
+        "drain-seconds": config.service.drain_seconds,
+        "log-format": config.log_format,
+        "log-level": config.log_level,
+    }
+
+
+EXPECTED = {
+    "listen": "0.0.0.0:1",
+    "data-dir": Path("elsewhere"),
+    "bucket": ("a", "b"),
+    "create-buckets": False,
+    "history": 2,
+    "replicas": 3,
+    "nats-url": ("nats://a:1", "tls://b:2"),
+    "nats-monitor-url": "http://a:8222",
+    "data-bytes-max": 1048576,
+    "reflection": False,
+    "drain-seconds": 1.5,
+    "log-format": "json",
+    "log-level": "debug",
+}
+
+
+@pytest.mark.parametrize("external", [True, False])
+def test_every_setting_reaches_its_component_from_the_environment(external, file) -> None:
+    file.write_text("")
+    wanted = {
+        name: str(file) if value == "FILE" else value
+        for name, value in OTHER.items()
+        if (name not in EMBEDDED_ONLY if external else not name.startswith("nats-") or name in EMBEDDED_ONLY)
+        and (external or name != "replicas")
+    }
+    variables = {setting.name: setting.variable for setting in SETTINGS}
+    found = _values(load({}, {variables[name]: value for name, value in wanted.items()}, None))
+    for name in wanted:
+        assert found[name] == EXPECTED.get(name, file), name
+
+
+def test_the_settings_are_those_above() -> None:
+    assert [setting.name for setting in SETTINGS] == list(OTHER) == list(_values(load({}, {}, None)))
+
+
+def test_a_toml_file_has_the_names_of_the_flags_and_typed_values(file) -> None:
+    file.write_text(
+        'listen = "0.0.0.0:1"\nbucket = ["a", "b", "a"]\ncreate-buckets = false\nhistory = 3\ndrain-seconds = 2\n'
+        'nats-url = "nats://a:1"\n'
+    )
+    config = load({}, {}, file)
+    assert config.service == ServiceOptions("0.0.0.0:1", True, 2.0)
+    assert config.buckets == ("a", "b")
+    assert config.bucket == BucketOptions(create=False, history=3)
+    assert config.nats_urls == ("nats://a:1",)
+
+
+def test_flags_win_over_the_environment_that_over_the_file_that_over_defaults(file) -> None:
+    file.write_text('log-level = "error"\nhistory = 3\nlisten = "file:3"\nlog-format = "json"\n')
+    environment = {"WORKFLOWSTORE_LOG_LEVEL": "warning", "WORKFLOWSTORE_HISTORY": "2", "PATH": "unrelated"}
+    config = load({"log_level": "debug"}, environment, file)
+    assert config.log_level == "debug"
+    assert config.bucket.history == 2
+    assert config.service.listen == "file:3"
+    assert config.service.drain_seconds == 30.0
+
+
+def test_a_false_flag_wins_over_a_true_variable() -> None:
+    assert load({"reflection": False}, {"WORKFLOWSTORE_REFLECTION": "true"}, None).service.reflection is False
+
+
+@pytest.mark.parametrize("word", ["true", "YES", "on", "1"])
+def test_words_for_true(word) -> None:
+    assert load({}, {"WORKFLOWSTORE_REFLECTION": word}, None).service.reflection is True
+
+
+def test_variables_of_the_clients_are_known() -> None:
+    load({}, {"WORKFLOWSTORE_ADDRESS": "a:1", "WORKFLOWSTORE_CONFIG": "x"}, None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "words"),
+    [
+        ({"listen": "here"}, {}, ["--listen", "'here'", "HOST:PORT"]),
+        ({"listen": "a:65536"}, {}, ["--listen", "'a:65536'", "HOST:PORT"]),
+        ({"listen": ""}, {}, ["--listen", "''", "give a text"]),
+        ({"bucket": ("a b",)}, {}, ["--bucket", "'a b'", "letters, digits, '_' and '-'"]),
+        ({"bucket": ("",)}, {}, ["--bucket", "('',)", "one or several texts"]),
+        ({}, {"WORKFLOWSTORE_BUCKET": "a,,b"}, ["WORKFLOWSTORE_BUCKET", "one or several texts"]),
+        ({"history": "65"}, {}, ["--history", "'65'", "a whole number from 1 to 64"]),
+        ({"history": "1.5"}, {}, ["--history", "'1.5'", "a whole number from 1 to 64"]),
+        ({}, {"WORKFLOWSTORE_REPLICAS": "0"}, ["WORKFLOWSTORE_REPLICAS", "'0'", "a whole number from 1 to 5"]),
+        ({"data_bytes_max": "1"}, {}, ["--data-bytes-max", "'1'", "a whole number from 1048576"]),
+        ({"drain_seconds": "nan"}, {}, ["--drain-seconds", "'nan'", "a number from 0 to 3600"]),
+        ({}, {"WORKFLOWSTORE_REFLECTION": "maybe"}, ["WORKFLOWSTORE_REFLECTION", "'maybe'", "true or false"]),
+        ({"log_format": "xml"}, {}, ["--log-format", "'xml'", "human, json"]),
+        ({"nats_url": ("http://a:1",)}, {}, ["--nats-url", "nats://HOST:PORT or tls://HOST:PORT"]),
+        ({"nats_url": ("nats://a",), "nats_monitor_url": "a:1"}, {}, ["--nats-monitor-url", "http://HOST:PORT"]),
+        ({"nats_creds": "x"}, {}, ["--nats-creds", "--nats-url"]),
+        ({"nats_monitor_url": "http://x"}, {}, ["--nats-monitor-url", "--nats-url"]),
+        ({"nats_url": ("nats://a",), "nats_server": "x"}, {}, ["--nats-server", "--nats-url"]),
+        ({"nats_url": ("nats://a",), "data_bytes_max": "2000000"}, {}, ["--data-bytes-max", "--nats-url"]),
+        ({"nats_url": ("nats://a",), "nats_tls_key": "x"}, {}, ["--nats-tls-key", "--nats-tls-cert"]),
+        ({"nats_url": ("nats://a",), "nats_creds": "/no/such"}, {}, ["--nats-creds", "no file /no/such"]),
+        ({"nats_server": "/no/such"}, {}, ["--nats-server", "no file /no/such"]),
+        ({"replicas": "3"}, {}, ["--replicas", "--nats-url"]),
+        ({}, {"WORKFLOWSTORE_LISTN": "a:1"}, ["WORKFLOWSTORE_LISTN is no setting", "WORKFLOWSTORE_LISTEN"]),
+    ],
+)
+def test_wrong_values_are_refused_with_name_value_and_way_out(flags, environment, words) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(flags, environment, None)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("lisen = 'a:1'", ["lisen in", "is no setting", "listen"]),
+        ("[server]\nlisten = 'a:1'", ["server in", "is no setting"]),
+        ("listen = \n", ["--config", "is not TOML", "line 1"]),
+        ("listen = 5", ["listen in", "give a text, not 5"]),
+        ("history = true", ["history in", "True is not a whole number"]),
+        ("history = 2.5", ["history in", "2.5 is not a whole number"]),
+        ("bucket = [1]", ["bucket in", "[1]", "one or several texts"]),
+        ("bucket = []", ["bucket in", "[]", "one or several texts"]),
+        ("log-level = 'loud'", ["log-level in", "'loud'", "debug, info, warning, error"]),
+    ],
+)
+def test_a_wrong_file_is_refused_with_name_value_and_way_out(text, words, file) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load({}, {}, file)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--config: cannot read .*none: No such file or directory"):
+        load({}, {}, tmp_path / "none")
+    (tmp_path / "binary").write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="is not TOML"):
+        load({}, {}, tmp_path / "binary")
+
+
+def test_a_secret_in_an_address_is_not_told() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load({"nats_url": ("http://user:secret@a:1",)}, {}, None)
+    assert "secret" not in str(caught.value)
