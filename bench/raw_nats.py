@@ -1,0 +1,109 @@
+"""The only place that knows what a program does that uses nats-py and nats-server directly.
+
+It puts documents into a bucket and lists it with one get per key, as the Go provider does.
+"""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import nats
+from nats.aio.client import Client
+
+from bench import documents
+from workflowstore_server.embedded.directory import DataDirectory
+from workflowstore_server.embedded.server import EmbeddedOptions, EmbeddedServer
+from workflowstore_server.store.jetstream.stream import Names
+
+FILL_BLOCK: Final = 1_000
+"""Messages sent before one waits for its acknowledgement: nats-server drops what it cannot queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nats:
+    """A nats-server configured as the embedded one is, and a connection to it."""
+
+    url: str
+    """With the credential in it."""
+
+    process: int
+    client: Client
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Nats]:
+    """A nats-server with its data in `folder`, and a client of it."""
+    directory = DataDirectory(folder)
+    async with AsyncExitStack() as stack:
+        stack.callback(directory.release)
+        server = EmbeddedServer(directory, EmbeddedOptions())
+        stack.push_async_callback(server.stop)
+        await server.start()
+        user = server.user
+        url = f"nats://{user.user}:{user.password}@{urlsplit(server.address).netloc}"
+        client = await nats.connect(url)
+        stack.push_async_callback(client.close)
+        yield Nats(url, server.pid, client)
+
+
+async def create_bucket(client: Client, bucket: str, *, fsync: bool = True) -> None:
+    """Create a bucket exactly as a server does. Without `fsync` it is filled fast; reading it makes no difference."""
+    names = Names(bucket)
+    configuration = json.loads(names.creation(history=1, replicas=1))
+    if not fsync:
+        configuration["persist_mode"] = "async"
+    reply = json.loads((await client.request(names.create, json.dumps(configuration).encode())).data)
+    if "error" in reply:
+        raise RuntimeError(f"cannot create bucket {bucket}: {reply['error']}")
+
+
+class Puts:
+    """Puts documents, each acknowledged: what KeyValue.put does."""
+
+    def __init__(self, client: Client, bucket: str) -> None:
+        self._jetstream = client.jetstream()
+        names = Names(bucket)
+        self._messages = [
+            (names.subject(documents.id_of(number)), documents.stored(number)) for number in range(documents.IDS)
+        ]
+
+    async def put(self, number: int) -> None:
+        subject, document = self._messages[number % documents.IDS]
+        await self._jetstream.publish(subject, document)
+
+
+async def fill(client: Client, bucket: str, count: int) -> None:
+    """Put `count` documents."""
+    names = Names(bucket)
+    jetstream = client.jetstream()
+    for number in range(count):
+        subject, document = names.subject(documents.id_of(number)), documents.stored(number)
+        if number % FILL_BLOCK == FILL_BLOCK - 1 or number == count - 1:
+            await jetstream.publish(subject, document)
+        else:
+            await client.publish(subject, document)
+    messages = (await jetstream.stream_info(names.stream)).state.messages
+    if messages != count:
+        raise RuntimeError(f"bucket {bucket} has {messages} documents instead of {count}")
+
+
+async def keys(client: Client, bucket: str) -> list[str]:
+    """All keys, in revision order."""
+    return await (await client.jetstream().key_value(bucket)).keys()
+
+
+async def get_one_by_one(client: Client, bucket: str, wanted: list[str]) -> int:
+    """Get and decode the documents of these keys, one after the other, and count them."""
+    store = await client.jetstream().key_value(bucket)
+    count = 0
+    for key in wanted:
+        entry = await store.get(key)
+        with contextlib.suppress(ValueError):  # the provider skips it
+            json.loads(entry.value or b"")
+            count += 1
+    return count
