@@ -26,7 +26,9 @@ Serve = Callable[..., ServiceProcess]
 
 WRITERS = 8
 
-WITHOUT_SYNC = f"""#!{sys.executable}
+# The first line of a script cannot name an interpreter whose path has a space in it, so a shell names it.
+WITHOUT_SYNC = f"""#!/bin/sh
+exec '{sys.executable}' - "$@" <<'END'
 import json, os, sys
 from pathlib import Path
 
@@ -35,6 +37,7 @@ configuration = json.loads(path.read_text())
 del configuration["jetstream"]["sync_interval"]
 path.write_text(json.dumps(configuration))
 os.execv({str(PROGRAM)!r}, [{str(PROGRAM)!r}, *sys.argv[1:]])
+END
 """
 
 
