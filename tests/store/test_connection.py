@@ -308,5 +308,40 @@ async def test_reads_that_wait_when_the_store_is_closed_are_cancelled(
     nats_server.resume()
 
 
+async def test_a_store_that_is_closed_says_so(nats_client: nats.NATS) -> None:
+    async with JetStreamStore.over(nats_client, "beluga_workflows") as store:
+        await store.save(WorkflowState("wf-1"))
+
+    with pytest.raises(StorageUnavailable, match="the store is closed") as caught:
+        await store.save(WorkflowState("wf-2"))
+    with pytest.raises(StorageUnavailable, match="the store is closed"):
+        await store.load("wf-1")
+
+    assert caught.value.outcome is Outcome.NOT_APPLIED
+
+
+async def test_a_write_that_has_not_left_when_the_store_is_closed_is_not_applied(
+    connection: OwnedConnection, store: JetStreamStore, nats_server: NatsServer
+) -> None:
+    """Writes wait for those before them to be acknowledged, so some of these have been sent and some have not."""
+    closing = JetStreamStore(connection, "beluga_workflows")
+    await closing.open()
+    nats_server.pause()
+    first = asyncio.create_task(closing.save(WorkflowState("sent")))
+    await asyncio.sleep(0.001)
+    second = asyncio.create_task(closing.save(WorkflowState("waiting")))
+    await asyncio.sleep(0)
+
+    await closing.close()
+    nats_server.resume()
+
+    with pytest.raises(StorageUnavailable) as caught:
+        await second
+    assert caught.value.outcome is Outcome.NOT_APPLIED
+    await first
+    ids = [entry.state.workflow_id async for batch in store.scan() for entry in batch.entries]  # type: ignore[union-attr]
+    assert ids == ["sent"]
+
+
 async def _async(value: object) -> object:
     return value

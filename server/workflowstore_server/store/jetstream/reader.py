@@ -7,6 +7,7 @@ arrive while a request is under way share the next one.
 import asyncio
 from typing import Final
 
+from workflowstore_server.model.errors import StorageUnavailable
 from workflowstore_server.store.jetstream.bucket import Bucket
 from workflowstore_server.store.jetstream.stream import Entry
 
@@ -43,6 +44,8 @@ class LastMessageReader:
 
         Raises: StorageUnavailable, BucketNotFound, BucketRecreated.
         """
+        if self._worker is None or self._worker.done():
+            raise StorageUnavailable(self._bucket.name, "the store is closed")
         future: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
         self._arrival.set()

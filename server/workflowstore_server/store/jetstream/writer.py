@@ -46,13 +46,15 @@ class Writer:
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
-        self._fail_waiting(NotSentError("this server closed its store"))
+        self._fail_waiting(NotSentError("the store is closed"))
 
     async def write(self, subject: str, document: bytes, headers: Mapping[str, str] | None) -> Msg:
         """Send a message and return the stream's reply to it.
 
         Raises: NotSentError, UnansweredError, NoRespondersError.
         """
+        if self._worker is None or self._worker.done():
+            raise NotSentError("the store is closed")
         future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Write(future, subject, document, headers))
         self._arrival.set()
