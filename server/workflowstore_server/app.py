@@ -1,6 +1,8 @@
 """The only place that knows which parts make a server: starts them in order, drains, and stops them in reverse."""
 
 import asyncio
+import contextlib
+import ipaddress
 import logging
 import re
 import signal
@@ -50,6 +52,8 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, _on_signal, ready, stop, asyncio.current_task())
     try:
         async with running(config) as service:
+            if not _is_loopback(service.address):
+                log.warning("%s is open to the network, without encryption or authentication", service.address)
             announce(service.address)
             ready.set()
             await stop.wait()
@@ -199,6 +203,13 @@ async def _tell_readiness(service: Service, stores: Mapping[str, JetStreamStore]
                 log.info("calls can succeed again")
             else:
                 log.error("calls cannot succeed: %s", _words(failure))
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _version(text: str) -> tuple[int, ...]:

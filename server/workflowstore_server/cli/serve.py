@@ -70,7 +70,7 @@ def _serve(config_file: Path | None, **flags: object) -> int:
 
     Without --nats-url it starts and keeps a nats-server of its own, whose data are in --data-dir. Every option can be
     given as a variable or in the file as well; options win over variables, these over the file. The names in the file
-    (TOML) are those of the options: `listen = "0.0.0.0:50051"`.
+    (TOML) are those of the options: `listen = "127.0.0.1:50052"`.
 
     When it answers calls it prints one line, "workflowstore listening on HOST:PORT". The log goes to standard error.
     """
