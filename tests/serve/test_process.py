@@ -119,7 +119,7 @@ async def test_nothing_acknowledged_is_lost_when_nats_server_is_killed_under_loa
         await load.more(100)
         load._stop = True
         assert load.acknowledged.items() <= (await caller.revisions()).items()
-        assert await caller.serving()
+        await until(caller.serving, 10)
 
     assert load.failures
     for found in load.failures:

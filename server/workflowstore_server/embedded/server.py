@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import sysconfig
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,9 @@ READY_SECONDS_MAX: Final = 120.0
 
 STOP_SECONDS_MAX: Final = 30.0
 RESTART_WAIT_SECONDS_MAX: Final = 5.0
+HEALTHY_SECONDS: Final = 10.0
+"""After so long a run the next start follows at once; one that dies sooner is given more and more time."""
+
 POLL_SECONDS: Final = 0.005
 MIB: Final = 1024 * 1024
 
@@ -112,7 +116,10 @@ class EmbeddedServer:
         assert self._process is not None, "the server has been started"
         wait = 0.0
         while True:
+            started = time.monotonic()
             code = await self._process.wait()
+            if time.monotonic() - started > HEALTHY_SECONDS:
+                wait = 0.0
             log.error("nats-server ended with code %d and is started again%s", code, self._story())
             await asyncio.sleep(wait)
             wait = min(max(0.1, wait * 2), RESTART_WAIT_SECONDS_MAX)
@@ -120,8 +127,6 @@ class EmbeddedServer:
                 await self.start()
             except EmbeddedServerFailed as error:
                 log.error("%s", error)
-            else:
-                wait = 0.0
 
     async def stop(self) -> None:
         """Stop it and wait until it has gone."""
