@@ -110,6 +110,23 @@ async def test_a_wrong_request_is_refused(
     assert found.fields == fields
 
 
+@pytest.mark.parametrize("method", ["Save", "Load", "List", "Delete", "GetInfo"])
+async def test_bytes_that_are_no_request_are_an_invalid_request(
+    channel: grpc.aio.Channel, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = f"/workflowstore.v1.WorkflowStore/{method}"
+    if method == "List":
+        _, found = await stream_failure(channel.unary_stream(path)(b"\xff\xff"))
+    else:
+        found = await failure(channel.unary_unary(path)(b"\xff\xff"))
+
+    assert found.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert found.reason == "INVALID_REQUEST"
+    assert found.fields == {"": "UNDECODABLE"}
+    assert f"{method}Request" in found.message
+    assert not caplog.records
+
+
 async def test_so_many_wrong_fields_that_they_do_not_fit_are_counted(stub: WorkflowStoreStub) -> None:
     events = [state_pb.HistoryEvent(input_json="{") for _ in range(10_000)]
 

@@ -12,15 +12,24 @@ from contextlib import aclosing
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-from workflowstore_server.model.errors import Outcome, ShuttingDown, StorageUnavailable, StoreError
+from workflowstore_server.model.errors import (
+    FieldViolation,
+    InvalidRequest,
+    Outcome,
+    ShuttingDown,
+    StorageUnavailable,
+    StoreError,
+)
 from workflowstore_server.service import status
 
 log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Decode = Callable[[bytes], Any]
 
 
 class Calls:
@@ -73,33 +82,33 @@ class Boundary:
     def _wrap(self, method: str, handler: Any) -> "grpc.RpcMethodHandler[Any, Any]":
         if handler.request_streaming:
             raise NotImplementedError(f"{method} streams its request; write the wrapper before such a method")
+        # The wrapper decodes the request itself: gRPC would let what fails there out as UNKNOWN with its text.
+        decode = _decoder(method, handler.request_deserializer)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, handler.unary_stream), handler.request_deserializer, handler.response_serializer
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
-        )
+            stream = self._stream(method, decode, handler.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(stream, response_serializer=handler.response_serializer)
+        unary = self._unary(method, decode, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(unary, response_serializer=handler.response_serializer)
 
     def _unary(
-        self, method: str, behavior: Callable[[Any, Context], Awaitable[Any]]
-    ) -> Callable[[Any, Context], Awaitable[Any]]:
-        async def call(request: Any, context: Context) -> Any:
+        self, method: str, decode: Decode, behavior: Callable[[Any, Context], Awaitable[Any]]
+    ) -> Callable[[bytes, Context], Awaitable[Any]]:
+        async def call(request: bytes, context: Context) -> Any:
             try:
                 with self.calls:
-                    return await behavior(request, context)
+                    return await behavior(decode(request), context)
             except BaseException as error:
                 await context.abort_with_status(rpc_status.to_status(_status_of(method, error)))
 
         return call
 
     def _stream(
-        self, method: str, behavior: Callable[[Any, Context], AsyncGenerator[Any]]
-    ) -> Callable[[Any, Context], AsyncIterator[Any]]:
-        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        self, method: str, decode: Decode, behavior: Callable[[Any, Context], AsyncGenerator[Any]]
+    ) -> Callable[[bytes, Context], AsyncIterator[Any]]:
+        async def call(request: bytes, context: Context) -> AsyncIterator[Any]:
             try:
                 with self.calls:
-                    async with aclosing(behavior(request, context)) as messages:
+                    async with aclosing(behavior(decode(request), context)) as messages:
                         async for message in messages:
                             yield message
                             if self.calls.streams_end:
@@ -110,6 +119,19 @@ class Boundary:
                 await context.abort_with_status(rpc_status.to_status(_status_of(method, error)))
 
         return call
+
+
+def _decoder(method: str, deserialize: Decode) -> Decode:
+    name = f"{method.rpartition('/')[2]}Request"
+
+    def decode(request: bytes) -> Any:
+        try:
+            return deserialize(request)
+        except DecodeError as error:
+            words = f"the bytes are no {name}; make them with the code that is generated from this server's .proto"
+            raise InvalidRequest((FieldViolation("", "UNDECODABLE", words),)) from error
+
+    return decode
 
 
 def _status_of(method: str, error: BaseException) -> Status:
