@@ -6,15 +6,11 @@ for a command to use. The blocks depend on one another, as they do for the reade
 ended.
 """
 
-import fcntl
 import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from support.nats_server import NatsServer
+from support.terminal import type_on_terminal
 from workflowstore_server.cli.endings import MEANINGS
 from workflowstore_server.config.settings import SETTINGS, Setting
 
@@ -59,23 +56,10 @@ class Reader:
         """Types a command and returns what the terminal shows."""
         script = f"(exit {self.exit_code}); {self._here(command)}"
         directory = ROOT if command.startswith("make ") else self.directory
-        master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
-        process = subprocess.Popen(
-            ["bash", "-c", script], cwd=directory, env=self.environment, stdin=slave, stdout=slave, stderr=slave
+        self.exit_code, shown = type_on_terminal(
+            ["bash", "-c", script], columns=COLUMNS, seconds_max=SECONDS_MAX, cwd=directory, env=self.environment
         )
-        os.close(slave)
-        shown = b""
-        try:
-            # The end of a terminal is an error to read on Linux (EIO).
-            while piece := os.read(master, 65536):
-                shown += piece
-        except OSError:
-            pass
-        finally:
-            os.close(master)
-        self.exit_code = process.wait(SECONDS_MAX)
-        return shown.decode().replace("\r\n", "\n")
+        return shown
 
     def start(self, command: str) -> str:
         """Types a command that serves until it is stopped, stops it after its first line, and returns that."""

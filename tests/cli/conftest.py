@@ -1,18 +1,16 @@
 """A real server in a process of its own, and the real command run against it, on pipes or on a terminal."""
 
-import fcntl
 import os
-import pty
 import signal
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.terminal import type_on_terminal
 
 COMMAND = (sys.executable, "-m", "workflowstore_server")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("WORKFLOWSTORE_")}
@@ -126,25 +124,12 @@ def on_terminal() -> Callable[..., tuple[int, str]]:
     """Runs the command with a pseudo-terminal as standard output and error, and returns exit code and what it shows."""
 
     def run(*arguments: str, stdout: int | None = None, columns: int = 100, **environment: str) -> tuple[int, str]:
-        master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        process = subprocess.Popen(
+        return type_on_terminal(
             [*COMMAND, *arguments],
+            columns=columns,
+            seconds_max=SECONDS_MAX,
+            stdout=stdout,
             env=ENVIRONMENT | {"TERM": "xterm-256color"} | environment,
-            stdin=slave,
-            stdout=slave if stdout is None else stdout,
-            stderr=slave,
         )
-        os.close(slave)
-        shown = b""
-        try:
-            # The end of a terminal is an error to read on Linux (EIO).
-            while piece := os.read(master, 65536):
-                shown += piece
-        except OSError:
-            pass
-        finally:
-            os.close(master)
-        return process.wait(SECONDS_MAX), shown.decode().replace("\r\n", "\n")
 
     return run
