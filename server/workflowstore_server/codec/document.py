@@ -13,7 +13,14 @@ import msgspec
 from workflowstore_server.codec import go_json, json_text, rfc3339
 from workflowstore_server.codec.key import key_of, workflow_id_of
 from workflowstore_server.model.limits import INT64_MAX, INT64_MIN, JSON_DEPTH_MAX
-from workflowstore_server.model.state import EventType, HistoryEvent, WorkflowState, WorkflowStatus
+from workflowstore_server.model.state import (
+    EventType,
+    HistoryEvent,
+    MalformedEntry,
+    StoredState,
+    WorkflowState,
+    WorkflowStatus,
+)
 
 
 class UndecodableDocument(ValueError):
@@ -94,6 +101,14 @@ def decode(data: bytes, key: str) -> WorkflowState:
     if key_of(state.workflow_id) != key:
         raise UndecodableDocument(_mismatch(state.workflow_id, key))
     return state
+
+
+def entry_of(key: str, revision: int, data: bytes) -> StoredState | MalformedEntry:
+    """Returns what a store holds under `key` at `revision`: a state, or where and why there is none to be read."""
+    try:
+        return StoredState(decode(data, key), revision, len(data))
+    except UndecodableDocument as error:
+        return MalformedEntry(key, revision, str(error))
 
 
 def _raw_of(payload: str | None) -> msgspec.Raw:

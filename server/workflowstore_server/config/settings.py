@@ -7,6 +7,8 @@ test holds the defaults against those of the components.
 from dataclasses import dataclass
 from typing import Final
 
+from workflowstore_server.model.limits import HISTORY_MAX, REPLICAS_MAX
+
 VARIABLE_PREFIX: Final = "WORKFLOWSTORE_"
 
 
@@ -39,8 +41,8 @@ SETTINGS: Final = (
     Setting("data-dir", "path", "Directory of the embedded nats-server's data.", "workflowstore-data", "DIR"),
     Setting("bucket", "texts", "Bucket to serve; repeatable, the first is the default.", ("beluga_workflows",), "NAME"),
     Setting("create-buckets", "boolean", "Create a bucket that is missing, or refuse to go on without it.", True),
-    Setting("history", "integer", "Revisions kept of each workflow in a bucket created here.", 1, "N", 1, 64),
-    Setting("replicas", "integer", "Copies in the NATS cluster of a bucket created here.", 1, "N", 1, 5),
+    Setting("history", "integer", "Revisions kept of each workflow in a bucket created here.", 1, "N", 1, HISTORY_MAX),
+    Setting("replicas", "integer", "Copies in the NATS cluster of a bucket created here.", 1, "N", 1, REPLICAS_MAX),
     Setting("nats-url", "texts", "NATS server to use instead of an embedded one; may be repeated.", (), "URL"),
     Setting("nats-creds", "path", "Credentials file for --nats-url.", None, "FILE"),
     Setting("nats-tls-ca", "path", "Certificates to check the NATS server's with (PEM).", None, "FILE"),

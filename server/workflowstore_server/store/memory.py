@@ -43,14 +43,16 @@ class MemoryStore:
         revision, stored = self._last(workflow_id)
         if stored is None:
             raise WorkflowNotFound(self.bucket, workflow_id)
-        decoded = _decode(key_of(workflow_id), revision, stored)
+        decoded = document.entry_of(key_of(workflow_id), revision, stored)
         if isinstance(decoded, MalformedEntry):
             raise MalformedDocument(self.bucket, decoded.key, decoded.revision, decoded.reason)
         return decoded
 
     async def scan(self) -> AsyncGenerator[ScanBatch]:
         entries = sorted(self._entries.items(), key=lambda entry: entry[1][0])
-        decoded = tuple(_decode(key, revision, stored) for key, (revision, stored) in entries if stored is not None)
+        decoded = tuple(
+            document.entry_of(key, revision, stored) for key, (revision, stored) in entries if stored is not None
+        )
         yield ScanBatch(decoded, self._revision)
 
     async def delete(self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False) -> bool:
@@ -86,10 +88,3 @@ class MemoryStore:
 
     def _last(self, workflow_id: str) -> tuple[int, bytes | None]:
         return self._entries.get(key_of(workflow_id), (0, None))
-
-
-def _decode(key: str, revision: int, encoded: bytes) -> StoredState | MalformedEntry:
-    try:
-        return StoredState(document.decode(encoded, key), revision, len(encoded))
-    except document.UndecodableDocument as error:
-        return MalformedEntry(key, revision, str(error))

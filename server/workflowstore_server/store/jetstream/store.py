@@ -110,7 +110,7 @@ class JetStreamStore:
         entry = await self._last(workflow_id)
         if entry is None or entry.document is None:
             raise WorkflowNotFound(self.bucket, workflow_id)
-        decoded = _decode(entry.key, entry.revision, entry.document)
+        decoded = document.entry_of(entry.key, entry.revision, entry.document)
         if isinstance(decoded, MalformedEntry):
             raise MalformedDocument(self.bucket, decoded.key, decoded.revision, decoded.reason)
         return decoded
@@ -124,7 +124,7 @@ class JetStreamStore:
                 # At least one part, which tells the revision. Between the parts other calls have their turn.
                 for first in range(0, max(1, len(entries)), DECODED_AT_ONCE_MAX):
                     decoded = (
-                        _decode(entry.key, entry.revision, entry.document)
+                        document.entry_of(entry.key, entry.revision, entry.document)
                         for entry in entries[first : first + DECODED_AT_ONCE_MAX]
                         if entry.document is not None
                     )
@@ -212,10 +212,3 @@ class JetStreamStore:
                 f"nats stream edit {self._bucket.names.stream} --max-msg-size=-1",
             )
         raise StorageUnavailable(self.bucket, str(error), Outcome.NOT_APPLIED)
-
-
-def _decode(key: str, revision: int, encoded: bytes) -> StoredState | MalformedEntry:
-    try:
-        return StoredState(document.decode(encoded, key), revision, len(encoded))
-    except document.UndecodableDocument as error:
-        return MalformedEntry(key, revision, str(error))

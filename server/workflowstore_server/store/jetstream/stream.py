@@ -52,7 +52,6 @@ class StreamConfig(msgspec.Struct, frozen=True):
     """The part of a stream's configuration that matters here. Times are nanoseconds; -1 in a limit means none."""
 
     name: str
-    subjects: tuple[str, ...] = ()
     max_msgs_per_subject: int = -1
     max_bytes: int = -1
     max_age: int = 0
