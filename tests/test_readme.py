@@ -152,6 +152,7 @@ VARYING = (
     (r"127\.0\.0\.1:\d+", "ADDRESS"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?: UTC|Z)?", "TIME"),
     (r"\b\d+\.\d+\.\d+\b", "VERSION"),
+    (r"(--page-token )\S+", r"\1TOKEN"),
     # A time whose nanoseconds end in zeros is shorter, and so is its document.
     (r"(?i)(\b(?:document_?)?bytes\"?:?\s+\"?|\"document_bytes\":)\d+", r"\1SIZE"),
     (r"(?m)(TIME +\d+ +\d+ +)\d+$", r"\1SIZE"),

@@ -11,21 +11,28 @@ from workflowstore import WorkflowStatus
 from workflowstore_server.cli import completion
 from workflowstore_server.cli.commands import group
 from workflowstore_server.cli.endings import ExitCode
+from workflowstore_server.cli.index import index
 from workflowstore_server.config.settings import SETTINGS
 
 COMMON = ["--address", "--bucket", "--timeout", "--json"]
+FILTER = [
+    "--status", "--prefix", "--run-id", "--label", "--created-since", "--created-until", "--updated-since",
+    "--updated-until",
+]  # fmt: skip
 SERVE = [
     "--listen", "--data-dir", "--bucket", "--create-buckets/--no-create-buckets", "--history", "--replicas",
-    "--nats-url", "--nats-creds", "--nats-tls-ca", "--nats-tls-cert", "--nats-tls-key", "--nats-monitor-url",
-    "--nats-server", "--data-bytes-max", "--reflection/--no-reflection", "--drain-seconds", "--log-format",
-    "--log-level", "--config",
+    "--index", "--index-wait-seconds", "--nats-url", "--nats-creds", "--nats-tls-ca", "--nats-tls-cert",
+    "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--reflection/--no-reflection",
+    "--drain-seconds", "--log-format", "--log-level", "--config",
 ]  # fmt: skip
 GOLDEN = {
     "completion": ["SHELL"],
     "delete": ["WORKFLOW_ID", "--expected-revision", "--purge", *COMMON],
     "health": ["--service", *COMMON],
     "info": COMMON,
-    "list": ["--status", "--limit", "--full", *COMMON],
+    "count": [*FILTER, "--by", *COMMON],
+    "index": [],
+    "list": [*FILTER, "--order", "--desc", "--limit", "--page-token", "--full", *COMMON],
     "load": ["WORKFLOW_ID", "--summary", *COMMON],
     "save": [
         "SOURCE", "--id", "--status", "--run-id", "--input", "--result", "--error", "--label", "--expected-revision",
@@ -46,6 +53,8 @@ def test_the_commands_and_their_flags_are_these() -> None:
     assert {
         name: [_face(parameter) for parameter in command.params] for name, command in group.commands.items()
     } == GOLDEN
+    assert list(index.commands) == ["rebuild"]
+    assert [_face(parameter) for parameter in index.commands["rebuild"].params] == ["--data-dir", "--bucket"]
 
 
 def test_the_exit_codes_are_these() -> None:

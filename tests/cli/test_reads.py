@@ -17,9 +17,10 @@ def _ids(text: str) -> list[str]:
     return [json.loads(line)["workflow_id"] for line in text.splitlines()]
 
 
-@pytest.fixture
-def filled(server, bucket) -> str:
-    """A bucket with ten running, one completed and one without a status."""
+@pytest.fixture(scope="module")
+def filled(server, _unused_buckets) -> str:
+    """A bucket with ten running, one completed and one without a status. Nobody changes it."""
+    bucket = next(_unused_buckets)
     with Client(server.address, bucket=bucket) as client:
         for number in range(10):
             client.save(WorkflowState(f"w{number}", status="running", input=number, labels={"n": str(number)}))
@@ -28,8 +29,18 @@ def filled(server, bucket) -> str:
     return bucket
 
 
-def test_load_summary(filled, call) -> None:
-    [state] = map(json.loads, call("load", "w3", "--summary").stdout.splitlines())
+@pytest.fixture
+def ask(filled, server, run):
+    """Runs a client command about the filled bucket."""
+
+    def ask(command: str, *arguments: str):
+        return run(command, "--address", server.address, "--bucket", filled, *arguments)
+
+    return ask
+
+
+def test_load_summary(filled, ask) -> None:
+    [state] = map(json.loads, ask("load", "w3", "--summary").stdout.splitlines())
     assert state.keys().isdisjoint({"input", "result", "history"})
     assert state["labels"] == {"n": "3"}
     assert (state["revision"], state["history_count"]) == (4, 0)
@@ -47,21 +58,110 @@ def test_load_needs_an_id(call) -> None:
     assert call("load", "").returncode == 2
 
 
-def test_list(filled, call) -> None:
-    listed = call("list")
+def test_list(filled, ask) -> None:
+    listed = ask("list")
     assert (listed.returncode, listed.stderr) == (0, "")
-    assert _ids(listed.stdout) == [*(f"w{number}" for number in range(10)), "done", "new"]
+    assert _ids(listed.stdout) == ["done", "new", *(f"w{number}" for number in range(10))]
     assert "input" not in json.loads(listed.stdout.splitlines()[0])
-    assert _ids(call("list", "--limit", "3").stdout) == ["w0", "w1", "w2"]
-    assert _ids(call("list", "--status", "completed", "--status", "unspecified").stdout) == ["done", "new"]
-    assert json.loads(call("list", "--full", "--limit", "2").stdout.splitlines()[1])["input"] == 1
+    assert _ids(ask("list", "--limit", "3").stdout) == ["done", "new", "w0"]
+    assert _ids(ask("list", "--status", "completed", "--status", "unspecified").stdout) == ["done", "new"]
+    assert json.loads(ask("list", "--full", "--prefix", "w").stdout.splitlines()[1])["input"] == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [
+        (["--prefix", "w", "--limit", "2"], ["w0", "w1"]),
+        (["--label", "n=3"], ["w3"]),
+        (["--label", "n=3", "--label", "n=3", "--status", "running"], ["w3"]),
+        (["--label", "n=3", "--status", "completed"], []),
+        (["--label", "n="], []),
+        (["--run-id", "no"], []),
+        (["--order", "updated", "--limit", "2"], ["w0", "w1"]),
+        (["--order", "updated", "--desc", "--limit", "2"], ["new", "done"]),
+        (["--order", "created", "--desc", "--limit", "1"], ["new"]),
+        (["--desc", "--limit", "2"], ["w9", "w8"]),
+        (["--updated-since", "1h", "--limit", "1"], ["done"]),
+        (["--updated-until", "1h ago"], []),
+        (["--created-since", "yesterday", "--created-until", "2999-01-01", "--limit", "1"], ["done"]),
+        (["--created-until", "today", "--updated-since", "2026-11-24T10:00Z"], []),
+    ],
+)
+def test_list_takes_filter_and_order_as_flags(filled, ask, flags, found) -> None:
+    listed = ask("list", *flags)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert _ids(listed.stdout) == found
+
+
+def test_a_list_goes_on_by_its_page_token(filled, server, on_terminal) -> None:
+    where = ("--address", server.address, "--bucket", filled)
+    code, text = on_terminal("list", *where, "--limit", "11", TERM="dumb", columns=200)
+    *_, hint = text.splitlines()
+    words, _, token = hint.rpartition(" ")
+    assert (code, words) == (0, "workflowstore: there are more; go on with --page-token")
+    code, text = on_terminal("list", *where, "--page-token", token, TERM="dumb")
+    assert [row.split()[0] for row in text.splitlines()] == ["WORKFLOW", "w9"]
+    refused = on_terminal("list", *where, "--page-token", token, "--desc")
+    assert refused[0] == 2
+    assert "page_token: belongs to a List of another bucket, filter or order" in refused[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "counted"),
+    [
+        ([], {"count": 12, "groups": []}),
+        (["--status", "running", "--prefix", "w"], {"count": 10, "groups": []}),
+        (
+            ["--by", "status"],
+            {
+                "count": 12,
+                "groups": [
+                    {"status": "running", "count": 10},
+                    {"status": "", "count": 1},
+                    {"status": "completed", "count": 1},
+                ],
+            },
+        ),
+        (
+            ["--by", "label:n", "--label", "n=3"],
+            {"count": 1, "groups": [{"value": "3", "count": 1}]},
+        ),
+    ],
+)
+def test_count(filled, ask, flags, counted) -> None:
+    found = ask("count", *flags)
+    assert (found.returncode, found.stderr) == (0, "")
+    told = json.loads(found.stdout)
+    assert {"count": told["count"], "groups": told["groups"]} == counted
+    assert (told["omitted_groups"], told["malformed_count"], told["store_revision"]) == (0, 0, 12)
+
+
+def test_count_for_people(filled, server, on_terminal) -> None:
+    where = ("--address", server.address, "--bucket", filled)
+    assert on_terminal("count", *where) == (0, "12\n")
+    by_status = "running      10\nunspecified   1\ncompleted     1\ntotal        12\n"
+    assert on_terminal("count", *where, "--by", "status") == (0, by_status)
+    code, text = on_terminal("count", *where, "--by", "label:n", "--label", "n=3")
+    assert (code, text) == (0, "n=3    1\ntotal  1\n")
+
+
+@pytest.mark.parametrize("by", ["label:", "label", "id", "label:" + "x" * 129])
+def test_what_cannot_be_counted_by_is_refused(server, run, by) -> None:
+    assert run("count", "--by", by, "--address", server.address).returncode == 2
 
 
 def test_list_of_nothing(call) -> None:
     assert call("list").stdout == ""
 
 
-@pytest.mark.parametrize("arguments", [["--limit", "0"], ["--status", "no"], ["--bucket", "no"], ["--timeout", "-1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--limit", "0"], ["--status", "no"], ["--bucket", "no"], ["--timeout", "-1"], ["--label", "x"],
+        ["--label", "=x"], ["--label", "x=1", "--label", "x=2"], ["--order", "size"], ["--updated-since", "soon"],
+        ["--created-until", "10:30"], ["--created-since", "2026-13-01"], ["--page-token", "?"],
+    ],
+)  # fmt: skip
 def test_wrong_usage_is_refused(arguments, run, server) -> None:
     assert run("list", *arguments, "--address", server.address).returncode == 2
 
@@ -75,10 +175,10 @@ def test_the_table(filled, server, on_terminal) -> None:
     header, *rows = text.splitlines()
     assert code == 0
     assert header.split() == ["WORKFLOW", "ID", "STATUS", "UPDATED", "(UTC)", "REVISION", "EVENTS", "BYTES"]
-    assert [row.split()[0] for row in rows] == [*(f"w{number}" for number in range(10)), "done", "new"]
+    assert [row.split()[0] for row in rows] == ["done", "new", *(f"w{number}" for number in range(10))]
     assert {len(row) for row in rows} == {80}
-    assert rows[0].split()[1:2] == ["running"]
-    assert rows[-1].split()[1] == "-"
+    assert rows[2].split()[1:2] == ["running"]
+    assert rows[1].split()[1] == "-"
 
 
 def test_colours_are_for_terminals_that_want_them(filled, server, on_terminal) -> None:

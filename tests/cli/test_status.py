@@ -25,7 +25,9 @@ def test_info(call, bucket) -> None:
         "bucket",
         "store_revision",
         "document_bytes_max",
+        "index",
     }
+    assert info["index"].keys() == {"revision", "lag", "ready", "workflow_count", "malformed_count", "on_disk"}
 
 
 def test_info_for_people(server, bucket, on_terminal) -> None:
@@ -41,8 +43,14 @@ def test_info_for_people(server, bucket, on_terminal) -> None:
 def test_health(service, server, run, on_terminal) -> None:
     asked = run("health", "--service", service, "--address", server.address)
     assert asked.returncode == 0
-    assert json.loads(asked.stdout) == {"service": service, "status": "SERVING"}
-    assert on_terminal("health", "--service", service, WORKFLOWSTORE_ADDRESS=server.address) == (0, "SERVING\n")
+    told = json.loads(asked.stdout)
+    assert (told["service"], told["status"]) == (service, "SERVING")
+    assert len(told["indexes"]) == 32  # of 60 buckets
+    assert all(index.keys() == {"bucket", "revision", "lag", "ready"} for index in told["indexes"])
+    code, text = on_terminal("health", "--service", service, WORKFLOWSTORE_ADDRESS=server.address)
+    status, *indexes = text.splitlines()
+    assert (code, status) == (0, "SERVING")
+    assert all(line.startswith("index of bucket-") and line.endswith(" 0 behind") for line in indexes)
 
 
 def test_health_of_an_unknown_service(server, run) -> None:

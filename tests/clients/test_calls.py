@@ -5,171 +5,35 @@ import contextlib
 import gc
 import math
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
 
 from workflowstore import (
     AsyncClient,
     Client,
+    CountGroup,
     DeadlineExceededError,
     Durability,
+    IndexInfo,
+    ListChunk,
     MalformedDocumentError,
     MalformedEntry,
+    OrderBy,
     RevisionMismatchError,
+    Timestamp,
     UnavailableError,
+    WorkflowCount,
+    WorkflowFilter,
     WorkflowState,
     WorkflowStatus,
     WorkflowStoreError,
     WorkflowView,
 )
 from workflowstore.v1 import workflow_store_pb2 as pb
-from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreServicer, add_WorkflowStoreServicer_to_server
 
-PATIENCE_SECONDS = 10
-
-
-class Script(WorkflowStoreServicer):
-    """Each call runs what the test put there, and tells when it was cancelled."""
-
-    def __init__(self):
-        self.requests = []
-        self.started = asyncio.Event()
-        self.cancelled = asyncio.Event()
-
-    async def Save(self, request, context):  # noqa: N802
-        return await self._unary(self.save, request, context)
-
-    async def Load(self, request, context):  # noqa: N802
-        return await self._unary(self.load, request, context)
-
-    async def Delete(self, request, context):  # noqa: N802
-        return await self._unary(self.delete, request, context)
-
-    async def GetInfo(self, request, context):  # noqa: N802
-        return await self._unary(self.info, request, context)
-
-    async def _unary(self, answer, request, context):
-        self.requests.append(request)
-        self.started.set()
-        try:
-            return await answer(request, context)
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
-
-    async def List(self, request, context):  # noqa: N802
-        self.requests.append(request)
-        self.started.set()
-        try:
-            async for chunk in self.list(request, context):
-                yield chunk
-        except (asyncio.CancelledError, GeneratorExit):  # the latter when the call ends while a chunk is being sent
-            self.cancelled.set()
-            raise
-
-
-class Colour:
-    """Drives a client of either colour from a test: calls of the synchronous one run in a thread."""
-
-    def __init__(self, kind):
-        self.is_async = kind is AsyncClient
-        self.kind = kind
-
-    def channel(self, target):
-        return grpc.aio.insecure_channel(target) if self.is_async else grpc.insecure_channel(target)
-
-    async def call(self, method, *arguments, **keywords):
-        if self.is_async:
-            return await method(*arguments, **keywords)
-        return await asyncio.to_thread(method, *arguments, **keywords)
-
-    async def take(self, states, count=math.inf):
-        """The first `count` states and the error that ended them, leaving the iteration without closing it."""
-        taken = []
-
-        async def take_async(states):
-            async for state in states:
-                taken.append(state)
-                if len(taken) == count:
-                    break
-
-        def take_sync(states):
-            for state in states:
-                taken.append(state)
-                if len(taken) == count:
-                    break
-
-        try:
-            await self.call(take_async if self.is_async else take_sync, states)
-        except WorkflowStoreError as error:
-            return taken, error
-        return taken, None
-
-
-@pytest.fixture(params=[AsyncClient, Client])
-def colour(request):
-    return Colour(request.param)
-
-
-@pytest.fixture
-async def server():
-    script = Script()
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    add_WorkflowStoreServicer_to_server(script, server)
-    script.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    await server.start()
-    yield script
-    await server.stop(None)
-
-
-@pytest.fixture
-async def client(colour, server):
-    client = colour.kind(server.target)
-    yield client
-    await colour.call(client.close)
-
-
-async def within_patience(event):
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await event.wait()
-
-
-async def for_ever(request, context):
-    await asyncio.Event().wait()
-
-
-def refusal(code, reason="", **metadata):
-    """What a servicer does to fail with this reason."""
-
-    async def refuse(request, context):
-        status = status_pb2.Status(code=code.value[0], message="refused")
-        if reason:
-            info = error_details_pb2.ErrorInfo(reason=reason, domain="workflowstore", metadata=metadata)
-            status.details.add().Pack(info)
-        details = (("grpc-status-details-bin", status.SerializeToString()),)
-        await context.abort(code, "refused", details)
-
-    return refuse
-
-
-def chunk_of(*ids, malformed=()):
-    return pb.ListResponse(
-        states=[{"workflow_id": name} for name in ids],
-        malformed=[{"key": key, "revision": 7, "reason": "not JSON"} for key in malformed],
-    )
-
-
-def chunks(*replies, then=None):
-    async def answer(request, context):
-        for reply in replies:
-            yield reply
-        if then is not None:
-            await then(request, context)
-
-    return answer
+from .conftest import chunk_of, chunks, for_ever, refusal, within_patience
 
 
 async def test_save_sends_the_state_and_returns_it_as_stored(colour, server, client):
@@ -231,12 +95,14 @@ async def test_info_tells_of_the_server(colour, server, client):
             buckets=["a", "b"],
             bucket={"name": "a", "history": 1, "max_age_seconds": 1.5, "bytes": 9},
             document_bytes_max=5,
+            index={"revision": 6, "lag": 1, "ready": True, "workflow_count": 3, "malformed_count": 2, "on_disk": True},
         )
 
     server.info = info
     told = await colour.call(client.info)
     assert (told.server_version, told.durability, told.buckets) == ("1", Durability.FSYNC_ALWAYS, ("a", "b"))
     assert (told.bucket.name, told.bucket.max_age_seconds, told.bucket.bytes) == ("a", 1.5, 9)
+    assert told.index == IndexInfo(revision=6, lag=1, ready=True, workflow_count=3, malformed_count=2, on_disk=True)
 
 
 async def test_the_bucket_is_the_calls_or_else_the_clients(colour, server):
@@ -264,14 +130,134 @@ async def test_a_failure_is_the_exception_of_its_reason(colour, server, client):
 
 
 async def test_list_reads_all_chunks_in_order(colour, server, client):
-    server.list = chunks(chunk_of(), chunk_of("a", "b"), chunk_of("c"))
-    states, error = await colour.take(
-        client.list(statuses=[WorkflowStatus.RUNNING, WorkflowStatus.FAILED], limit=5, view=WorkflowView.FULL)
-    )
+    server.list = chunks(chunk_of(token="1"), chunk_of("a", "b", token="2"), chunk_of("c"))
+    states, error = await colour.take(client.list(limit=5, view=WorkflowView.FULL))
     assert error is None
     assert [state.workflow_id for state in states] == ["a", "b", "c"]
     assert {state.view for state in states} == {WorkflowView.FULL}
-    assert server.requests[0] == pb.ListRequest(filter={"statuses": [1, 3]}, limit=5, view="WORKFLOW_VIEW_FULL")
+    assert server.requests == [pb.ListRequest(limit=5, view="WORKFLOW_VIEW_FULL", order_by="ORDER_BY_WORKFLOW_ID")]
+
+
+async def test_list_chunks_reads_them_with_their_tokens(colour, server, client):
+    server.list = chunks(
+        chunk_of(malformed=["x"], token="1", revision=9),
+        chunk_of("a", "b", token="2", revision=9),
+        chunk_of("c", revision=9),
+    )
+    read, error = await colour.take(client.list_chunks(page_token="0"))
+    assert error is None
+    assert [[state.workflow_id for state in chunk.states] for chunk in read] == [[], ["a", "b"], ["c"]]
+    assert [chunk.next_page_token for chunk in read] == ["1", "2", ""]
+    assert read[0] == ListChunk(
+        states=(), malformed=(MalformedEntry("x", 7, "not JSON"),), next_page_token="1", store_revision=9
+    )
+    assert [request.page_token for request in server.requests] == ["0"]
+
+
+MOMENT = Timestamp.from_datetime(datetime(2026, 1, 1, tzinfo=UTC), 7)
+FILTERS = [
+    ({}, {}),
+    ({"statuses": ["running", WorkflowStatus.FAILED, ""]}, {"statuses": [1, 3, 0]}),
+    ({"statuses": {WorkflowStatus.CANCELED}}, {"statuses": [4]}),
+    ({"workflow_id_prefix": "order:"}, {"workflow_id_prefix": "order:"}),
+    ({"run_id": "r"}, {"run_id": "r"}),
+    ({"labels": {"team": "a", "é": ""}}, {"labels": {"team": "a", "é": ""}}),
+    ({"created_after": MOMENT}, {"created_after": {"seconds": 1767225600, "nanos": 7}}),
+    ({"created_before": MOMENT + timedelta(seconds=1)}, {"created_before": {"seconds": 1767225601}}),
+    ({"updated_after": datetime(1970, 1, 1, tzinfo=UTC)}, {"updated_after": {}}),
+    ({"updated_before": MOMENT}, {"updated_before": {"seconds": 1767225600, "nanos": 7}}),
+]
+
+
+@pytest.mark.parametrize("call", ["list", "list_chunks", "count"])
+@pytest.mark.parametrize(("wanted", "sent"), FILTERS, ids=[next(iter(wanted), "empty") for wanted, _ in FILTERS])
+async def test_every_condition_of_a_filter_is_sent(colour, server, client, call, wanted, sent):
+    async def count(request, context):
+        return pb.CountResponse()
+
+    server.list, server.count = chunks(chunk_of()), count
+    if call == "count":
+        await colour.call(client.count, WorkflowFilter(**wanted))
+        assert server.requests == [pb.CountRequest(filter=sent)]
+    else:
+        await colour.take(getattr(client, call)(WorkflowFilter(**wanted)))
+        assert server.requests == [pb.ListRequest(filter=sent, order_by=1, view=1)]
+
+
+@pytest.mark.parametrize("call", ["list", "list_chunks"])
+async def test_every_order_is_sent(colour, server, client, call):
+    server.list = chunks(chunk_of())
+    for order_by in (*OrderBy, "updated_at"):
+        for descending in (False, True):
+            await colour.take(getattr(client, call)(order_by=order_by, descending=descending))
+    numbers = [pb.ORDER_BY_WORKFLOW_ID, pb.ORDER_BY_CREATED_AT, pb.ORDER_BY_UPDATED_AT, pb.ORDER_BY_UPDATED_AT]
+    assert server.requests == [
+        pb.ListRequest(order_by=number, descending=descending, view=1)
+        for number in numbers
+        for descending in (False, True)
+    ]
+
+
+async def test_a_state_that_python_cannot_hold_comes_after_those_before_it(colour, server, client):
+    states = [{"workflow_id": "a"}, {"workflow_id": "b", "input_json": "1e99999999999999999999"}, {"workflow_id": "c"}]
+    server.list = chunks(pb.ListResponse(states=states))
+    read, error = await colour.take(client.list(view=WorkflowView.FULL))
+    assert [state.workflow_id for state in read] == ["a"]
+    assert (type(error), error.key) == (MalformedDocumentError, "b")
+    read, error = await colour.take(client.list_chunks(view=WorkflowView.FULL))
+    assert (read, type(error), error.key) == ([], MalformedDocumentError, "b")
+
+
+async def test_count_tells_how_many_and_of_which_status(colour, server, client):
+    async def count(request, context):
+        return pb.CountResponse(
+            count=6,
+            groups=[{"status": 1, "count": 3}, {"status": 0, "count": 2}, {"status": 99, "count": 1}],
+            malformed_count=2,
+            store_revision=9,
+        )
+
+    server.count = count
+    counted = await colour.call(client.count, by_status=True)
+    assert server.requests == [pb.CountRequest(status=True)]
+    groups = tuple(
+        CountGroup(key=key, count=count)
+        for key, count in (
+            (WorkflowStatus.RUNNING, 3),
+            (WorkflowStatus.UNSPECIFIED, 2),
+            (WorkflowStatus.UNSPECIFIED, 1),
+        )
+    )
+    assert counted == WorkflowCount(count=6, groups=groups, omitted_groups=0, malformed_count=2, store_revision=9)
+
+
+async def test_count_tells_how_many_have_which_label(colour, server, client):
+    async def count(request, context):
+        return pb.CountResponse(
+            count=6,
+            groups=[{"label_value": "a", "count": 3}, {"count": 2}, {"label_value": "", "count": 1}],
+            omitted_groups=4,
+        )
+
+    server.count = count
+    counted = await colour.call(client.count, by_label="team", bucket="mine")
+    assert server.requests == [pb.CountRequest(label="team", bucket="mine")]
+    assert [(group.key, group.count) for group in counted.groups] == [("a", 3), (None, 2), ("", 1)]
+    assert counted.omitted_groups == 4
+
+
+async def test_a_count_is_grouped_by_one_thing(colour, server, client):
+    with pytest.raises(ValueError, match="by_label: cannot be given with by_status"):
+        await colour.call(client.count, by_status=True, by_label="team")
+    assert server.requests == []
+
+
+async def test_a_count_that_fails_is_not_tried_again(colour, server, client):
+    server.count = refusal(grpc.StatusCode.UNAVAILABLE, "ERROR_REASON_INDEX_BEHIND", lag="5")
+    with pytest.raises(UnavailableError) as caught:
+        await colour.call(client.count)
+    assert (caught.value.reason, caught.value.metadata["lag"]) == ("ERROR_REASON_INDEX_BEHIND", "5")
+    assert len(server.requests) == 1
 
 
 async def test_summaries_of_a_list_cannot_be_saved(colour, server, client):
@@ -283,18 +269,10 @@ async def test_summaries_of_a_list_cannot_be_saved(colour, server, client):
     assert len(server.requests) == 1
 
 
-async def test_a_list_that_breaks_off_raises_after_its_states(colour, server, client):
-    server.list = chunks(
-        chunk_of("a", "b"), then=refusal(grpc.StatusCode.UNAVAILABLE, "ERROR_REASON_STORAGE_UNAVAILABLE")
-    )
-    states, error = await colour.take(client.list())
-    assert [state.workflow_id for state in states] == ["a", "b"]
-    assert type(error) is UnavailableError
-    assert error.outcome is None
-
-
 async def test_malformed_entries_are_raised_after_the_last_state(colour, server, client):
-    server.list = chunks(chunk_of("a", malformed=["x"]), chunk_of("b", malformed=[f"y{i}" for i in range(200)]))
+    server.list = chunks(
+        chunk_of("a", malformed=["x"], token="1"), chunk_of("b", malformed=[f"y{i}" for i in range(200)])
+    )
     states, error = await colour.take(client.list())
     assert [state.workflow_id for state in states] == ["a", "b"]
     assert type(error) is MalformedDocumentError
@@ -306,7 +284,7 @@ async def test_malformed_entries_are_raised_after_the_last_state(colour, server,
 
 
 async def test_malformed_entries_go_to_the_callback_instead(colour, server, client):
-    server.list = chunks(chunk_of("a", malformed=["x"]), chunk_of(malformed=["y"]))
+    server.list = chunks(chunk_of("a", malformed=["x"], token="1"), chunk_of(malformed=["y"]))
     entries = []
     states, error = await colour.take(client.list(on_malformed=entries.append))
     assert (len(states), error) == (1, None)
@@ -314,14 +292,14 @@ async def test_malformed_entries_go_to_the_callback_instead(colour, server, clie
 
 
 async def test_leaving_a_list_early_ends_the_call(colour, server, client):
-    server.list = chunks(chunk_of("a", "b"), then=for_ever)
+    server.list = chunks(chunk_of("a", "b", token="1"), then=for_ever)
     states, error = await colour.take(client.list(), count=1)
     assert (len(states), error) == (1, None)
     await within_patience(server.cancelled)
 
 
 async def test_closing_a_list_ends_the_call(colour, server, client):
-    server.list = chunks(chunk_of("a", "b"), then=for_ever)
+    server.list = chunks(chunk_of("a", "b", token="1"), then=for_ever)
     states = client.list()
     assert (await anext(states) if colour.is_async else await asyncio.to_thread(next, states)).workflow_id == "a"
     await colour.call(states.aclose if colour.is_async else states.close)
@@ -332,7 +310,7 @@ async def test_a_callback_that_raises_ends_the_call(colour, server, client):
     def refuse(entry):
         raise LookupError(entry.key)
 
-    server.list = chunks(chunk_of("a", malformed=["x"]), then=for_ever)
+    server.list = chunks(chunk_of("a", malformed=["x"], token="1"), then=for_ever)
     with pytest.raises(LookupError, match="x"):
         await colour.take(client.list(on_malformed=refuse))
     await within_patience(server.cancelled)
@@ -350,6 +328,8 @@ async def test_a_list_that_nobody_reads_makes_no_call(server, colour, client):
 async def test_a_wrong_argument_of_list_is_refused_at_the_call(client):
     with pytest.raises(ValueError, match="limit"):
         client.list(limit=-1)
+    with pytest.raises(TypeError, match="filter: must be a WorkflowFilter or None, not list"):
+        client.list_chunks(["running"])
 
 
 async def test_cancelling_a_task_cancels_its_call(server):
@@ -365,7 +345,7 @@ async def test_cancelling_a_task_cancels_its_call(server):
 
 
 async def test_cancelling_a_task_cancels_its_list(server):
-    server.list = chunks(chunk_of("a"), then=for_ever)
+    server.list = chunks(chunk_of("a", token="1"), then=for_ever)
 
     async def read(client):
         async for _ in client.list():
@@ -392,7 +372,7 @@ async def test_a_timeout_of_the_caller_is_the_callers(server):
 @pytest.mark.parametrize("call", ["save", "list"])
 async def test_closing_the_client_fails_the_calls_under_way(colour, server, call):
     server.save = for_ever
-    server.list = chunks(chunk_of("a"), then=for_ever)
+    server.list = chunks(chunk_of("a", token="1"), then=for_ever)
     client = colour.kind(server.target)
     if call == "save":
         task = asyncio.create_task(colour.call(client.save, WorkflowState("w")))
@@ -511,7 +491,7 @@ async def test_a_passed_deadline_has_its_exception(colour, server, client):
     with pytest.raises(DeadlineExceededError) as caught:
         await colour.call(client.save, WorkflowState("w"), timeout=0.05)
     assert caught.value.outcome == "unknown"
-    server.list = chunks(chunk_of("a"), then=for_ever)
+    server.list = chunks(chunk_of("a", token="1"), then=for_ever)
     states, error = await colour.take(client.list(timeout=0.2))
     assert len(states) == 1
     assert type(error) is DeadlineExceededError

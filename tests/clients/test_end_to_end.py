@@ -5,6 +5,7 @@ import datetime as dt
 import gc
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ import nats
 import pytest
 from nats.js.api import StreamConfig
 
+from support.entries import indexed
 from support.nats_server import NatsServer
 from support.waiting import until
 from workflowstore import (
@@ -26,15 +28,19 @@ from workflowstore import (
     Durability,
     EventType,
     HistoryEvent,
+    IndexInfo,
     InternalError,
     InvalidRequestError,
     MalformedDocumentError,
     MalformedEntry,
+    OrderBy,
     RevisionMismatchError,
     StateTooLargeError,
     StorageFullError,
     Timestamp,
     UnavailableError,
+    WorkflowCount,
+    WorkflowFilter,
     WorkflowState,
     WorkflowStatus,
     WorkflowStoreError,
@@ -117,17 +123,31 @@ def stepping(request: pytest.FixtureRequest) -> Stepping:
     return Stepping(request.param)
 
 
-@pytest.fixture
-async def service(jetstream_store: JetStreamStore, nats_client: nats.NATS) -> AsyncIterator[Service]:
-    def about() -> About:
-        return About("1.2.3", "2.15.1", nats_embedded=False, durability=model.Durability.FSYNC_ALWAYS)
+def about() -> About:
+    return About("1.2.3", "2.15.1", nats_embedded=False, durability=model.Durability.FSYNC_ALWAYS)
 
-    async with JetStreamStore.over(nats_client, "other", BucketOptions(history=3)) as other:
-        stores = {BUCKET: jetstream_store, "other": other}
-        service = Service(Servicer(stores, about, lambda: NOW_NS), ServiceOptions("127.0.0.1:0", drain_seconds=2))
+
+@asynccontextmanager
+async def serving(
+    stores: dict[str, JetStreamStore], listen: str = "127.0.0.1:0", drain_seconds: float = 2
+) -> AsyncIterator[Service]:
+    """The service over these stores, with an index of each."""
+    async with AsyncExitStack() as stack:
+        indexes = {name: await stack.enter_async_context(indexed(store)) for name, store in stores.items()}
+        servicer = Servicer(stores, indexes, about, lambda: NOW_NS)
+        service = Service(servicer, indexes, ServiceOptions(listen, drain_seconds=drain_seconds))
         await service.start()
         yield service
         await service.drain()
+
+
+@pytest.fixture
+async def service(jetstream_store: JetStreamStore, nats_client: nats.NATS) -> AsyncIterator[Service]:
+    async with (
+        JetStreamStore.over(nats_client, "other", BucketOptions(history=3)) as other,
+        serving({BUCKET: jetstream_store, "other": other}) as service,
+    ):
+        yield service
 
 
 @pytest.fixture
@@ -248,10 +268,107 @@ async def test_list_is_filtered_limited_and_of_the_bucket_asked_for(stepping: St
         return [state.workflow_id for state in await stepping.all(client.list(**keywords))]
 
     assert await ids() == ["wf-0", "wf-1", "wf-2"]
-    assert await ids(statuses=["running"]) == ["wf-0", "wf-2"]
-    assert await ids(statuses=[WorkflowStatus.FAILED, WorkflowStatus.CANCELED]) == ["wf-1"]
+    assert await ids(filter=WorkflowFilter(statuses=["running"])) == ["wf-0", "wf-2"]
+    assert await ids(filter=WorkflowFilter(statuses=[WorkflowStatus.FAILED, WorkflowStatus.CANCELED])) == ["wf-1"]
     assert await ids(limit=2) == ["wf-0", "wf-1"]
     assert await ids(bucket="other") == ["elsewhere"]
+
+
+async def test_every_condition_of_a_filter_holds(stepping: Stepping, client: Any) -> None:
+    early, late = (Timestamp.from_datetime(dt.datetime(2026, 1, day, tzinfo=dt.UTC), day) for day in (1, 2))
+    await stepping(client.save, WorkflowState("a:1", run_id="r", labels={"team": "x"}, created_at=early))
+    await stepping(client.save, WorkflowState("a:2", labels={"team": "y"}, created_at=late, updated_at=early))
+    await stepping(client.save, WorkflowState("b:1", created_at=late, updated_at=late))
+
+    for wanted, expected in (
+        (WorkflowFilter(workflow_id_prefix="a:"), ["a:1", "a:2"]),
+        (WorkflowFilter(run_id="r"), ["a:1"]),
+        (WorkflowFilter(labels={"team": "y"}), ["a:2"]),
+        (WorkflowFilter(created_after=late), ["a:2", "b:1"]),
+        (WorkflowFilter(created_before=late), ["a:1"]),
+        (WorkflowFilter(updated_after=late), ["a:1", "b:1"]),
+        (WorkflowFilter(updated_before=late), ["a:2"]),
+        (WorkflowFilter(created_after=late, updated_before=late), ["a:2"]),
+    ):
+        listed = await stepping.all(client.list(wanted))
+        assert [state.workflow_id for state in listed] == expected
+        assert (await stepping(client.count, wanted)).count == len(expected)
+
+
+async def test_states_come_in_the_order_asked_for(stepping: Stepping, client: Any) -> None:
+    for number, (created, updated) in enumerate(((3, 1), (1, 2), (2, 3))):
+        moments = [dt.datetime(2026, 1, day, tzinfo=dt.UTC) for day in (created, updated)]
+        await stepping(client.save, WorkflowState(f"wf-{number}", created_at=moments[0], updated_at=moments[1]))
+
+    for order_by, expected in (
+        (OrderBy.WORKFLOW_ID, ["wf-0", "wf-1", "wf-2"]),
+        (OrderBy.CREATED_AT, ["wf-1", "wf-2", "wf-0"]),
+        (OrderBy.UPDATED_AT, ["wf-0", "wf-1", "wf-2"]),
+    ):
+        up = await stepping.all(client.list(order_by=order_by))
+        down = await stepping.all(client.list(order_by=order_by, descending=True))
+        assert [state.workflow_id for state in up] == expected
+        assert down == up[::-1]
+
+
+async def test_a_list_is_read_page_by_page(stepping: Stepping, client: Any) -> None:
+    for number in range(5):
+        await stepping(client.save, WorkflowState(f"wf-{number}"))
+
+    pages, token = [], ""
+    while True:
+        chunks = await stepping.all(client.list_chunks(limit=2, page_token=token, descending=True))
+        pages.append([state.workflow_id for chunk in chunks for state in chunk.states])
+        token = chunks[-1].next_page_token
+        if not token:
+            break
+
+    assert pages == [["wf-4", "wf-3"], ["wf-2", "wf-1"], ["wf-0"]]
+    assert {chunk.store_revision for chunk in chunks} == {5}
+    with pytest.raises(InvalidRequestError, match="page_token"):
+        await stepping.all(client.list(page_token="no token"))
+
+
+async def test_count_tells_how_many_in_all_and_apart(stepping: Stepping, client: Any, nats_client: nats.NATS) -> None:
+    for number, (status, labels) in enumerate(
+        ((WorkflowStatus.RUNNING, {"team": "b"}), (WorkflowStatus.RUNNING, {"team": "a"}), (WorkflowStatus.FAILED, {}))
+    ):
+        await stepping(client.save, WorkflowState(f"wf-{number}", status=status, labels=labels))
+    revision = await put(nats_client, "bad", b"{")
+
+    whole = await stepping(client.count)
+    statuses = await stepping(client.count, by_status=True)
+    teams = await stepping(client.count, by_label="team")
+    failed = await stepping(client.count, WorkflowFilter(statuses=["failed"]), by_label="team")
+
+    assert whole == WorkflowCount(count=3, groups=(), omitted_groups=0, malformed_count=1, store_revision=revision)
+    assert [(group.key, group.count) for group in statuses.groups] == [("running", 2), ("failed", 1)]
+    assert [(group.key, group.count) for group in teams.groups] == [("a", 1), ("b", 1), (None, 1)]
+    assert (failed.count, [(group.key, group.count) for group in failed.groups]) == (1, [(None, 1)])
+
+
+@pytest.mark.parametrize("view", WorkflowView)
+async def test_a_list_outlives_a_restart_of_its_server(
+    stepping: Stepping, jetstream_store: JetStreamStore, nats_client: nats.NATS, view: WorkflowView
+) -> None:
+    # Long ones, so that they are not all under way when the server stops.
+    documents = {f"wf-{n:04}": json.dumps({"WorkflowID": f"wf-{n:04}", "Error": "x" * 5_000}) for n in range(1500)}
+    await asyncio.gather(*(put(nats_client, key, text.encode()) for key, text in documents.items()))
+    await put(nats_client, "bad", b"{")
+    seen: list[str] = []
+    entries: list[MalformedEntry] = []
+
+    async with AsyncExitStack() as stack:
+        before = await stack.enter_async_context(serving({BUCKET: jetstream_store}, drain_seconds=0))
+        client = stepping.kind(before.address)
+        states = client.list(view=view, on_malformed=entries.append)
+        seen.append((await stepping(anext if stepping.is_async else next, states)).workflow_id)
+    async with serving({BUCKET: jetstream_store}, before.address):
+        seen += [state.workflow_id for state in await stepping.all(states)]
+        await stepping(client.close)
+
+    assert seen == sorted(documents)
+    assert [entry.key for entry in entries] == ["bad"]
 
 
 async def test_a_purge_removes_old_revisions(stepping: Stepping, client: Any) -> None:
@@ -266,6 +383,7 @@ async def test_a_purge_removes_old_revisions(stepping: Stepping, client: Any) ->
 
 async def test_info_tells_of_the_server_and_the_bucket(stepping: Stepping, client: Any) -> None:
     await stepping(client.save, WorkflowState("wf-1"))
+    await stepping(client.count)  # the index has caught up then
 
     info = await stepping(client.info)
 
@@ -276,6 +394,7 @@ async def test_info_tells_of_the_server_and_the_bucket(stepping: Stepping, clien
     assert (info.bucket.on_disk, info.bucket.allow_direct, info.bucket.max_bytes) == (True, True, 0)
     assert (info.bucket.revisions, info.store_revision) == (1, 1)
     assert info.document_bytes_max > 1_000_000
+    assert info.index == IndexInfo(revision=1, lag=0, ready=True, workflow_count=1, malformed_count=0, on_disk=False)
 
 
 async def test_a_lost_compare_and_set_is_told_with_the_revisions(stepping: Stepping, client: Any) -> None:
@@ -391,32 +510,29 @@ async def test_a_list_tells_of_malformed_documents_after_the_last_state(
     assert all(entry.reason for entry in entries)
 
 
-async def test_a_list_that_is_left_early_leaves_no_scan_running(
+async def test_a_list_that_is_left_early_leaves_nothing_running(
     stepping: Stepping, client: Any, nats_client: nats.NATS
 ) -> None:
     document = json.dumps({"WorkflowID": "", "Error": "x" * 10_000})
     puts = (put(nats_client, f"wf-{n}", document.replace('""', f'"wf-{n}"', 1).encode()) for n in range(1500))
     await asyncio.gather(*puts)
 
-    def scans() -> list[object]:
+    def calls() -> list[object]:
         coroutines = (repr(task.get_coro()) for task in asyncio.all_tasks())
-        return [one for one in coroutines if "Scan" in one or "Servicer" in one or "Boundary" in one]
+        return [one for one in coroutines if "Boundary" in one or "pages" in one]
 
     for _ in range(5):
         assert (await stepping.first(client.list())).workflow_id == "wf-0"
     gc.collect()
 
     async def idle() -> bool:
-        return not scans()
+        return not calls()
 
     await until(idle, 5)
-    before = nats_client.stats["in_msgs"]
-    await asyncio.sleep(0.1)
-    assert nats_client.stats["in_msgs"] == before
-    # The control: a list that goes on does have a scan.
+    # The control: a list that goes on does have a call.
     states = client.list()
     await stepping(anext if stepping.is_async else next, states)
-    assert scans()
+    assert calls()
     await stepping(states.aclose if stepping.is_async else states.close)
     await until(idle, 5)
 
@@ -495,16 +611,13 @@ class Interfering(JetStreamStore):
 async def interfering(
     nats_client: nats.NATS, jetstream_store: JetStreamStore, stepping: Stepping
 ) -> AsyncIterator[tuple[Any, Interfering]]:
-    def about() -> About:
-        return About("1.2.3", "2.15.1", nats_embedded=False, durability=model.Durability.UNKNOWN)
-
-    async with Interfering.over(nats_client, BUCKET, BucketOptions(create=False)) as store:
-        service = Service(Servicer({BUCKET: store}, about, lambda: 0), ServiceOptions("127.0.0.1:0", drain_seconds=0))
-        await service.start()
+    async with (
+        Interfering.over(nats_client, BUCKET, BucketOptions(create=False)) as store,
+        serving({BUCKET: store}, drain_seconds=0) as service,
+    ):
         client = stepping.kind(service.address)
         yield client, store
         await stepping(client.close)
-        await service.drain()
 
 
 async def test_a_delete_that_others_keep_outrunning_gives_up_and_says_so(

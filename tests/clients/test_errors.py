@@ -56,6 +56,13 @@ REASONS = {
     ),
     "SHUTTING_DOWN": ("UNAVAILABLE", {}, "UnavailableError", {}, "not_applied"),
     "BUCKET_RECREATED": ("UNAVAILABLE", {"bucket": "b"}, "UnavailableError", {}, "not_applied"),
+    "INDEX_BEHIND": (
+        "UNAVAILABLE",
+        {"bucket": "b", "index_revision": "340000", "store_revision": "1000000", "lag": "660000", "detail": "is built"},
+        "UnavailableError",
+        {},
+        "not_applied",
+    ),
     "BUCKET_NOT_FOUND": ("FAILED_PRECONDITION", {"bucket": "b"}, "BucketNotFoundError", {"bucket": "b"}, "not_applied"),
     "BUCKET_CONFIGURATION": (
         "FAILED_PRECONDITION",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.entries import everything
 from support.strategies import states
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.model.errors import (
@@ -17,8 +18,8 @@ from workflowstore_server.model.errors import (
     WorkflowAlreadyExists,
     WorkflowNotFound,
 )
-from workflowstore_server.model.state import MalformedEntry, StoredState, WorkflowState, WorkflowStatus
-from workflowstore_server.store import StateStore
+from workflowstore_server.model.state import StoredState, WorkflowState, WorkflowStatus
+from workflowstore_server.store import Changes, StateStore
 from workflowstore_server.store.jetstream import BucketOptions, JetStreamStore
 from workflowstore_server.store.memory import MemoryStore
 
@@ -73,10 +74,6 @@ def store(opened: tuple[StateStore, Put]) -> StateStore:
 @pytest.fixture
 def put(opened: tuple[StateStore, Put]) -> Put:
     return opened[1]
-
-
-async def everything(store: StateStore) -> list[StoredState | MalformedEntry]:
-    return [entry async for batch in store.scan() for entry in batch.entries]
 
 
 async def test_a_saved_state_is_loaded_as_it_was_saved(store: StateStore) -> None:
@@ -212,7 +209,7 @@ async def test_the_largest_state_that_fits_is_kept(store: StateStore) -> None:
         await store.save(WorkflowState("wf-1", error="x" * (rest + 1)))
 
 
-async def test_scan_yields_every_state_once_in_the_order_of_its_last_write(store: StateStore) -> None:
+async def test_changes_come_in_the_order_of_writes_and_end_with_the_newest(store: StateStore) -> None:
     for number in range(1500):
         await store.save(WorkflowState(f"wf-{number % 1000}", error=str(number)))
 
@@ -222,21 +219,51 @@ async def test_scan_yields_every_state_once_in_the_order_of_its_last_write(store
     assert [entry.revision for entry in entries] == sorted(entry.revision for entry in entries)
 
 
-async def test_scan_of_an_empty_bucket_yields_one_empty_batch(store: StateStore) -> None:
-    batches = [batch async for batch in store.scan()]
+async def test_changes_go_on_after_any_revision(store: StateStore) -> None:
+    revisions = [await store.save(WorkflowState(f"wf-{number}")) for number in range(10)]
 
-    assert [(batch.entries, batch.store_revision) for batch in batches] == [((), 0)]
+    batch = await store.changes(revisions[6], revisions[-1])
+
+    assert [change.revision for change in batch.entries] == revisions[7:]
+    assert batch.at_end
+    assert await store.changes(revisions[-1], revisions[-1]) == Changes((), at_end=True)
 
 
-async def test_scan_tells_the_store_revision(store: StateStore) -> None:
-    await store.save(WorkflowState("wf-1"))
+async def test_a_delete_is_a_change_without_a_document(store: StateStore) -> None:
     await store.save(WorkflowState("wf-1"))
     await store.delete("wf-1")
 
-    batches = [batch async for batch in store.scan()]
+    batch = await store.changes(0, 2)
 
-    assert {batch.store_revision for batch in batches} == {3}
-    assert not any(batch.entries for batch in batches)
+    assert [(change.key, change.revision, change.document) for change in batch.entries[-1:]] == [("wf-1", 2, None)]
+
+
+async def test_the_position_tells_where_the_bucket_stands(store: StateStore) -> None:
+    empty = await store.position()
+    await store.save(WorkflowState("wf-1"))
+    await store.save(WorkflowState("wf-2"))
+    await store.delete("wf-1")
+    full = await store.position()
+
+    assert (empty.last_revision, empty.keys) == (0, 0)
+    assert (full.last_revision, full.keys) == (3, 2)  # the marker counts
+    assert 0 < full.first_revision <= 2
+    assert (full.identity, full.session) == (empty.identity, empty.session)
+    assert full.time_ns >= empty.time_ns
+
+
+async def test_the_last_changes_of_keys_are_the_newest_and_missing_ones_are_left_out(store: StateStore) -> None:
+    for number in range(1100):
+        await store.save(WorkflowState(f"wf-{number}"))
+    revision = await store.save(WorkflowState("wf-0", error="again"))
+    await store.delete("wf-1")
+
+    found = await store.last([f"wf-{number}" for number in range(1200)], revision)
+
+    assert len(found) == 1100
+    assert found["wf-0"].revision == revision
+    assert found["wf-1"].document is None
+    assert await store.last(["missing"], revision) == {}
 
 
 @pytest.mark.parametrize("purge", [False, True])

@@ -14,6 +14,7 @@ import nats.errors
 import pytest
 from nats.aio.client import Client
 
+from support.entries import ids_of
 from support.nats_server import PROGRAM
 from support.processes import gone, is_running
 from support.waiting import until
@@ -148,7 +149,7 @@ async def test_it_is_started_again_when_it_is_killed_and_the_store_goes_on(embed
         await until(lambda: saved(store, "last"))
 
         assert embedded.pid != pid
-        ids = [entry.state.workflow_id async for batch in store.scan() for entry in batch.entries]  # type: ignore[union-attr]
+        ids = await ids_of(store)
         assert ids == ["wf-0", "wf-1", "wf-2", "last"]
 
 
@@ -205,7 +206,7 @@ async def test_a_store_that_is_full_refuses_writes_and_answers_reads(make: Make)
             await store.save(WorkflowState("too much", error="x" * 200_000))
 
         assert (await store.load("wf-0")).state.error == "x" * 100_000
-        found = [entry.state.workflow_id async for batch in store.scan() for entry in batch.entries]  # type: ignore[union-attr]
+        found = await ids_of(store)
         assert found == stored
         assert await store.delete("wf-0", purge=True)
         await store.save(WorkflowState("room again"))

@@ -15,6 +15,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from support.waiting import until
 from workflowstore.v1 import workflow_state_pb2 as state_pb
 from workflowstore.v1 import workflow_store_pb2 as pb
 from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
@@ -110,7 +111,7 @@ class Caller:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.stub = WorkflowStoreStub(channel)
-        self._health = health_pb2_grpc.HealthStub(channel)
+        self.health = health_pb2_grpc.HealthStub(channel)
 
     def save(self, workflow_id: str, **fields: Any) -> Any:
         return self.stub.Save(pb.SaveRequest(state=state_pb.WorkflowState(workflow_id=workflow_id, **fields)))
@@ -137,7 +138,7 @@ class Caller:
         return await self.stub.GetInfo(pb.GetInfoRequest())
 
     async def serving(self, service: str = "") -> bool:
-        answer = await self._health.Check(health_pb2.HealthCheckRequest(service=service))
+        answer = await self.health.Check(health_pb2.HealthCheckRequest(service=service))
         return answer.status == health_pb2.HealthCheckResponse.SERVING
 
     async def away(self) -> bool:
@@ -153,8 +154,9 @@ async def calling(address: str) -> AsyncIterator[Caller]:
 
 @asynccontextmanager
 async def running(config: Config) -> AsyncIterator[Caller]:
-    """A whole server in this process, to be called."""
+    """A whole server in this process, ready to be called."""
     async with app.running(config) as service, calling(service.address) as caller:
+        await until(caller.serving)
         yield caller
 
 

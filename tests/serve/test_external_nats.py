@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ from workflowstore.v1 import workflow_state_pb2 as state_pb
 from workflowstore.v1 import workflow_store_pb2 as pb
 from workflowstore_server import app
 from workflowstore_server.config.sources import Config
+from workflowstore_server.index import IndexOptions
 from workflowstore_server.store.jetstream import NatsOptions, OwnedConnection
 
 from .conftest import refusal, running  # type: ignore[import-not-found]
 
 Configured = Callable[..., Config]
+IN_MEMORY = IndexOptions()
+
 Start = Callable[..., NatsServer]
 
 SECRET = "s3cret"
@@ -62,7 +66,25 @@ async def test_nothing_is_embedded_beside_it(nats_server: NatsServer, configured
 
     assert not info.nats_embedded
     assert info.nats_server_version.startswith("2.")
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["index", "lock"]
+
+
+async def test_an_index_in_memory_leaves_no_file(
+    nats_server: NatsServer, configured: Configured, tmp_path: Path
+) -> None:
+    async with running(configured(nats_url=[nats_server.url], index=":memory:")) as caller:
+        await caller.save("wf-1")
+        assert await caller.revisions() == {"wf-1": 1}
+        assert not (await caller.info()).index.on_disk
+
     assert not (tmp_path / "data").exists()
+
+
+async def test_two_servers_do_not_share_a_data_directory(nats_server: NatsServer, configured: Configured) -> None:
+    async with running(configured(nats_url=[nats_server.url])):
+        words = await refusal(configured(nats_url=[nats_server.url]))
+
+    assert words.endswith("stop that server or choose another directory")
 
 
 async def test_a_user_and_a_password_may_stand_in_the_url(
@@ -418,9 +440,12 @@ async def test_a_nats_that_is_too_old_is_refused(
     assert "use 2.11 or newer" in await refusal(configured(nats_url=[nats_server.url]))
 
 
-async def test_two_servers_share_a_bucket(nats_server: NatsServer, configured: Configured) -> None:
+async def test_two_servers_share_a_bucket(nats_server: NatsServer, configured: Configured, tmp_path: Path) -> None:
     config = configured(nats_url=[nats_server.url])
-    async with running(config) as one, running(config) as other:
+    async with (
+        running(config) as one,
+        running(replace(config, data_directory=tmp_path / "other", index=IN_MEMORY)) as other,
+    ):
         saved = await one.save("wf-1", error="by one")
         loaded = (await other.stub.Load(pb.LoadRequest(workflow_id="wf-1"))).state
         assert (loaded.revision, loaded.error) == (saved.revision, "by one")
@@ -435,7 +460,7 @@ async def test_two_servers_share_a_bucket(nats_server: NatsServer, configured: C
 
 async def test_two_servers_do_not_share_a_port(nats_server: NatsServer, configured: Configured) -> None:
     async with app.running(configured(nats_url=[nats_server.url])) as service:
-        words = await refusal(configured(nats_url=[nats_server.url], listen=service.address))
+        words = await refusal(configured(nats_url=[nats_server.url], listen=service.address, index=":memory:"))
 
     assert words.startswith(f"cannot listen on {service.address}; is another server there?")
 
@@ -482,7 +507,7 @@ async def test_a_bucket_deleted_underneath_is_made_again_and_calls_go_on(
         await until(there_again)
         assert (await caller.save("wf-2")).revision == 1
         assert await caller.revisions() == {"wf-2": 1}
-        assert await caller.serving()
+        await until(caller.serving)
     await client.close()
 
     assert "bucket one had been deleted and was created again, empty" in caplog.text
@@ -507,7 +532,7 @@ async def test_a_bucket_that_may_not_be_made_is_refused_at_the_start_and_later(
         await until(caller.away, 5)
         assert await client.jetstream().streams_info() == []
 
-        async with running(configured(nats_url=[nats_server.url])):
+        async with running(configured(nats_url=[nats_server.url], index=":memory:")):
             await until(caller.serving, 5)
         assert (await caller.save("wf-3")).revision == 1
     await client.close()

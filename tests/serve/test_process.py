@@ -156,6 +156,7 @@ async def test_a_call_that_waits_for_nats_when_the_service_is_stopped_succeeds(s
     server = serve()
     [nats_server] = server.nats_server_pids
     async with calling(server.address) as caller:
+        await until(caller.serving)
         await caller.save("before")
         os.kill(nats_server, signal.SIGSTOP)
         call = caller.save("in flight")

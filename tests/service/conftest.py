@@ -1,11 +1,13 @@
 """The service over a real channel and a store on a real nats-server."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import pytest
 from nats.aio.client import Client
 
+from support.entries import indexed
 from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
 from workflowstore_server.model.state import Durability
 from workflowstore_server.service.server import Service, ServiceOptions
@@ -20,15 +22,17 @@ def about() -> About:
 
 
 @pytest.fixture
-async def service(jetstream_store: JetStreamStore, nats_client: Client) -> AsyncIterator[Service]:
+async def service(jetstream_store: JetStreamStore, nats_client: Client, tmp_path: Path) -> AsyncIterator[Service]:
     async with JetStreamStore.over(nats_client, "other", BucketOptions(history=3)) as other:
         stores = {jetstream_store.bucket: jetstream_store, "other": other}
-        options = ServiceOptions(listen="127.0.0.1:0", drain_seconds=5)
-        service = Service(Servicer(stores, about, lambda: NOW_NS), options)
-        await service.start()
-        await service.set_serving(serving=True)
-        yield service
-        await service.drain()
+        async with indexed(jetstream_store, tmp_path) as index, indexed(other) as other_index:
+            indexes = {jetstream_store.bucket: index, "other": other_index}
+            options = ServiceOptions(listen="127.0.0.1:0", drain_seconds=5)
+            service = Service(Servicer(stores, indexes, about, lambda: NOW_NS), indexes, options)
+            await service.start()
+            await service.set_serving(serving=True)
+            yield service
+            await service.drain()
 
 
 @pytest.fixture

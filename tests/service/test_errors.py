@@ -10,6 +10,7 @@ import grpc
 import pytest
 from nats.aio.client import Client
 
+from support.entries import indexed
 from support.nats_server import NatsServer
 from support.statuses import failure, stream_failure
 from workflowstore.v1 import error_reason_pb2 as reasons
@@ -22,6 +23,7 @@ from workflowstore_server.model.errors import Outcome, StoreError
 from workflowstore_server.service import status
 from workflowstore_server.service.server import Service, ServiceOptions
 from workflowstore_server.service.servicer import Servicer
+from workflowstore_server.store import Change
 from workflowstore_server.store.memory import MemoryStore
 
 from .conftest import about  # type: ignore[import-not-found]
@@ -244,34 +246,33 @@ class FailingStore(MemoryStore):
     async def save(self, *_: Any) -> int:
         raise self.error
 
-    async def scan(self) -> AsyncIterator[Any]:  # type: ignore[override]
-        async for batch in super().scan():
-            yield batch
-            raise self.error
+    async def last(self, *_: Any) -> dict[str, Change]:
+        raise self.error
 
 
 @pytest.fixture
 async def failing() -> AsyncIterator[tuple[FailingStore, WorkflowStoreStub]]:
     store = FailingStore(BUCKET)
-    service = Service(
-        Servicer({BUCKET: store}, about, lambda: 0), ServiceOptions(listen="127.0.0.1:0", drain_seconds=1)
-    )
-    await service.start()
-    async with grpc.aio.insecure_channel(service.address) as channel:
-        yield store, WorkflowStoreStub(channel)
-    await service.drain()
+    async with indexed(store) as index:
+        servicer = Servicer({BUCKET: store}, {BUCKET: index}, about, lambda: 0)
+        service = Service(servicer, {BUCKET: index}, ServiceOptions(listen="127.0.0.1:0", drain_seconds=1))
+        await service.start()
+        async with grpc.aio.insecure_channel(service.address) as channel:
+            yield store, WorkflowStoreStub(channel)
+        await service.drain()
 
 
 async def test_what_nobody_foresaw_is_internal_with_an_id_and_nothing_else(
     failing: tuple[FailingStore, WorkflowStoreStub], caplog: pytest.LogCaptureFixture
 ) -> None:
     store, stub = failing
-    store.put("wf-1", b"{")
+    store.put("bad", b"{")
+    store.put("wf-1", b'{"WorkflowID":"wf-1"}')
     store.error = ValueError("secret detail 42")
 
     with caplog.at_level(logging.ERROR):
         unary = await failure(stub.Save(pb.SaveRequest(state=state())))
-        messages, stream = await stream_failure(stub.List(pb.ListRequest()))
+        messages, stream = await stream_failure(stub.List(pb.ListRequest(view=state_pb.WORKFLOW_VIEW_FULL)))
 
     assert len(messages) == 1
     for found in (unary, stream):
@@ -308,6 +309,7 @@ EXAMPLES: list[StoreError] = [
     errors.BucketNotFound("b"),
     errors.BucketConfiguration("b", "allow_direct=false", "nats stream edit"),
     errors.MalformedDocument("b", "k", 1, "not JSON"),
+    errors.IndexBehind("b", 1, 3, 2, "the index is being built"),
 ]
 
 

@@ -2,12 +2,12 @@
 
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from pathlib import Path
 
 import nats
 import pytest
 
+from support.entries import everything, ids_of
 from support.nats_server import NatsServer
 from support.waiting import until
 from workflowstore_server.model.errors import StorageUnavailable, WorkflowNotFound
@@ -74,9 +74,8 @@ async def test_a_bucket_with_three_copies_is_saved_loaded_listed_and_deleted_fro
         revision = await store.save(WorkflowState("wf-1", error=str(number)))
 
         assert (await store.load("wf-1")).revision == revision
-        async with aclosing(store.scan()) as batches:
-            found = [entry async for batch in batches for entry in batch.entries]
-        assert [entry.revision for entry in found] == [revision]
+        assert [entry.revision for entry in await everything(store)] == [revision]
+        assert (await store.last(["wf-1", "wf-2"], revision))["wf-1"].revision == revision
     assert await store.delete("wf-1")
     with pytest.raises(WorkflowNotFound):
         await store.load("wf-1")
@@ -98,5 +97,4 @@ async def test_calls_succeed_again_when_the_leader_was_killed(
     await until(saved, seconds=60)
 
     assert (await store.load("wf-1")).state.workflow_id == "wf-1"
-    async with aclosing(store.scan()) as batches:
-        assert len([entry async for batch in batches for entry in batch.entries]) == 2
+    assert await ids_of(store) == ["wf-1", "wf-2"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import nats
 import pytest
 
+from support.entries import everything, ids_of
 from support.nats_server import NatsServer
 from support.waiting import until
 from workflowstore_server.model.errors import (
@@ -68,7 +69,7 @@ async def test_calls_fail_at_once_while_nats_is_away_and_nothing_is_written_late
 
     assert write.value.outcome is Outcome.NOT_APPLIED
     assert read.value.outcome is None
-    ids = [entry.state.workflow_id async for batch in store.scan() for entry in batch.entries]  # type: ignore[union-attr]
+    ids = await ids_of(store)
     assert ids == ["wf-1"]
 
 
@@ -101,7 +102,7 @@ async def test_nothing_acknowledged_is_lost_when_nats_is_killed_again_and_again_
     await asyncio.gather(*writers)
     await until(lambda: saved(store, "last"))
 
-    found = {entry.state.workflow_id: entry.revision async for batch in store.scan() for entry in batch.entries}  # type: ignore[union-attr]
+    found = {entry.state.workflow_id: entry.revision for entry in await everything(store)}  # type: ignore[union-attr]
     assert acknowledged.items() <= found.items()
 
 
@@ -219,7 +220,9 @@ async def test_a_bucket_deleted_underneath_is_told_and_created_again(
         lambda: store.load("wf-1"),
         lambda: store.delete("wf-1"),
         store.info,
-        lambda: anext(store.scan()),
+        store.position,
+        lambda: store.changes(0, 1),
+        lambda: store.last(["wf-1"], 1),
     ):
         await store.save(WorkflowState("wf-1"))
         await nats_client.jetstream().delete_stream("KV_beluga_workflows")
@@ -339,7 +342,7 @@ async def test_a_write_that_has_not_left_when_the_store_is_closed_is_not_applied
         await second
     assert caught.value.outcome is Outcome.NOT_APPLIED
     await first
-    ids = [entry.state.workflow_id async for batch in store.scan() for entry in batch.entries]  # type: ignore[union-attr]
+    ids = await ids_of(store)
     assert ids == ["sent"]
 
 

@@ -8,6 +8,7 @@ import pytest
 from workflowstore_server.config.settings import SETTINGS
 from workflowstore_server.config.sources import ConfigurationError, load
 from workflowstore_server.embedded.server import EmbeddedOptions
+from workflowstore_server.index import IndexOptions
 from workflowstore_server.service.server import ServiceOptions
 from workflowstore_server.store.jetstream.bucket import BucketOptions
 from workflowstore_server.store.jetstream.connection import NatsOptions
@@ -19,6 +20,8 @@ OTHER = {
     "create-buckets": "no",
     "history": "2",
     "replicas": "3",
+    "index": ":memory:",
+    "index-wait-seconds": "0.5",
     "nats-url": "nats://a:1,tls://b:2",
     "nats-creds": "FILE",
     "nats-tls-ca": "FILE",
@@ -50,12 +53,14 @@ def test_defaults_are_those_of_the_components() -> None:
     assert config.nats_monitor_url is None
     assert config.buckets == ("beluga_workflows",)
     assert config.data_directory == Path("workflowstore-data")
+    assert config.index == IndexOptions(Path("workflowstore-data/index"))
     assert (config.log_format, config.log_level) == ("human", "info")
 
 
 def test_every_option_of_a_component_has_a_setting_or_is_its_own() -> None:
     """A new option must be decided about: give it a setting, or add it here."""
     assert [field.name for field in fields(ServiceOptions)] == ["listen", "reflection", "drain_seconds"]
+    assert [field.name for field in fields(IndexOptions)] == ["directory", "wait_seconds"]
     assert [field.name for field in fields(BucketOptions)] == ["create", "history", "replicas"]
     assert [field.name for field in fields(EmbeddedOptions)] == ["program", "file_store_bytes_max"]
     without_setting = {
@@ -78,6 +83,8 @@ def _values(config) -> dict[str, object]:
         "create-buckets": config.bucket.create,
         "history": config.bucket.history,
         "replicas": config.bucket.replicas,
+        "index": "disk" if config.index.directory is not None else ":memory:",
+        "index-wait-seconds": config.index.wait_seconds,
         "nats-url": config.nats_urls,
         "nats-creds": config.nats.credentials_file,
         "nats-tls-ca": config.nats.tls_ca_file,
@@ -100,6 +107,8 @@ EXPECTED = {
     "create-buckets": False,
     "history": 2,
     "replicas": 3,
+    "index": ":memory:",
+    "index-wait-seconds": 0.5,
     "nats-url": ("nats://a:1", "tls://b:2"),
     "nats-monitor-url": "http://a:8222",
     "data-bytes-max": 1048576,

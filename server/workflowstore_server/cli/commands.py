@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from workflowstore_server import __version__
-from workflowstore_server.cli import completion, reads, serve, status, writes
+from workflowstore_server.cli import completion, index, reads, serve, status, writes
 from workflowstore_server.cli.endings import EPILOG, CommandFailed, ExitCode
 from workflowstore_server.cli.text import shown
 
@@ -49,9 +49,11 @@ for command in (
     writes.save,
     reads.load,
     reads.list_,
+    reads.count,
     writes.delete,
     status.info,
     status.health,
+    index.index,
     completion.completion,
 ):
     group.add_command(command)

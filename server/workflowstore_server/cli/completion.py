@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import time
 from typing import Final
 
 import click
@@ -45,7 +44,7 @@ def completion(context: click.Context, shell: str) -> None:
 
 
 def workflow_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The ids on the server that begin with `incomplete`, the least recently written first."""
+    """The ids on the server that begin with `incomplete`."""
     address = context.params.get("address") or ADDRESS_DEFAULT
     found: list[str] = []
     # An error in the middle of a command line that is being typed helps nobody.
@@ -55,12 +54,12 @@ def workflow_ids(context: click.Context, _parameter: click.Parameter, incomplete
 
 
 def _look_up(address: str, bucket: str, prefix: str, found: list[str]) -> None:
-    from workflowstore import Client
+    from workflowstore import Client, WorkflowFilter
 
-    end = time.monotonic() + LOOKUP_SECONDS_MAX
+    wanted = WorkflowFilter(workflow_id_prefix=prefix)
     with Client(address, bucket=bucket) as client:
-        for state in client.list(on_malformed=lambda _: None, timeout=LOOKUP_SECONDS_MAX):
-            if state.workflow_id.startswith(prefix) and _PLAIN.fullmatch(state.workflow_id):
+        for state in client.list(wanted, on_malformed=lambda _: None, timeout=LOOKUP_SECONDS_MAX):
+            if _PLAIN.fullmatch(state.workflow_id):
                 found.append(state.workflow_id)
-            if len(found) == IDS_MAX or time.monotonic() > end:
+            if len(found) == IDS_MAX:
                 return

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -133,6 +133,17 @@ def print_fields(rows: Iterable[tuple[str, str]]) -> None:
     for name, value in rows:
         table.add_row(name, Text(shown(value) or "-"))
     console().print(table)
+
+
+def print_counts(groups: Sequence[tuple[str, int]], total: int) -> None:
+    """Print numbers under one another, the total last; the total alone where nothing is counted apart."""
+    if not groups:
+        click.echo(total)
+        return
+    rows = [(shown(name), number) for name, number in [*groups, ("total", total)]]
+    names, numbers = max(len(name) for name, _ in rows), len(str(total))
+    for name, number in rows:
+        click.echo(f"{name:<{names}}  {number:>{numbers}}")
 
 
 def console() -> "Console":

@@ -1,4 +1,4 @@
-"""The only place that knows the commands that read states: load and list."""
+"""The only place that knows the commands that read states: load, list and count."""
 
 import sys
 import time
@@ -6,17 +6,30 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from workflowstore_server.cli.completion import STATUSES, workflow_ids
+from workflowstore_server.cli.completion import workflow_ids
 from workflowstore_server.cli.connection import Connection, connected
 from workflowstore_server.cli.endings import CommandFailed, ExitCode, unsendable
-from workflowstore_server.cli.output import JsonLines, StateTable, print_state
+from workflowstore_server.cli.filters import filtered
+from workflowstore_server.cli.output import JsonLines, StateTable, print_counts, print_state
 from workflowstore_server.cli.text import shown
 
 if TYPE_CHECKING:
-    from workflowstore import MalformedEntry, WorkflowState
+    from workflowstore import MalformedEntry, WorkflowFilter, WorkflowState
+
+ORDERS: Final = {"id": "workflow_id", "created": "created_at", "updated": "updated_at"}
+"""What --order takes, and what the client calls it."""
+
+LABEL: Final = "label:"
+"""What --by takes before the key of a label."""
 
 PROGRESS_SECONDS: Final = 0.2
 """How often the count on standard error is renewed."""
+
+
+def _group(_context: click.Context, _option: click.Parameter, by: str) -> str:
+    if by and by != "status" and not (by.startswith(LABEL) and by != LABEL):
+        raise click.BadParameter(f"{by!r} is nothing to count by; give status or label:KEY.")
+    return by
 
 
 @click.command()
@@ -39,32 +52,98 @@ def load(connection: Connection, workflow_id: str, summary: bool) -> None:
 
 
 @click.command("list")
-@click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="Only this; may be repeated.")
+@filtered
+@click.option(
+    "--order",
+    type=click.Choice(tuple(ORDERS)),
+    default="id",
+    show_default=True,
+    help="What they are ordered by; by time the earliest first.",
+)
+@click.option("--desc", is_flag=True, help="The other way round: the last id or the latest first.")
 @click.option("--limit", type=click.IntRange(1, 2**63 - 1), metavar="N", help="The most states to print.")
+@click.option("--page-token", default="", metavar="TOKEN", help="Go on where a list with --limit has ended.")
 @click.option("--full", is_flag=True, help="Print inputs, results and histories too.")
 @connected(timeout_default=None)
-def list_(connection: Connection, statuses: tuple[str, ...], limit: int | None, full: bool) -> None:
+def list_(
+    connection: Connection,
+    wanted: "WorkflowFilter",
+    order: str,
+    desc: bool,
+    limit: int | None,
+    page_token: str,
+    full: bool,
+) -> None:
     """Print all states that match.
 
-    They come in the order in which they were last written, the oldest first, and are printed while they come.
-    Malformed entries are reported on standard error, and make the exit code 6 at the end.
+    They are printed while they come. Malformed entries are reported on standard error, and make the exit code 6 at the
+    end. When --limit leaves states out, standard error tells a terminal how to go on.
     """
-    from workflowstore import WorkflowStatus, WorkflowView
+    from workflowstore import OrderBy, WorkflowView
 
-    wanted = [WorkflowStatus("" if status == "unspecified" else status) for status in statuses]
     printer = Printer(connection.human, full)
-    with printer, connection.client() as client:
-        for state in client.list(
-            statuses=wanted,
+    next_page_token = ""
+    with printer, connection.client() as client, unsendable():
+        for chunk in client.list_chunks(
+            wanted,
+            order_by=OrderBy(ORDERS[order]),
+            descending=desc,
             limit=limit,
             view=WorkflowView.FULL if full else WorkflowView.SUMMARY,
-            on_malformed=printer.report,
+            page_token=page_token,
             timeout=connection.timeout_seconds,
         ):
-            printer.print(state)
+            for entry in chunk.malformed:
+                printer.report(entry)
+            for state in chunk.states:
+                printer.print(state)
+            next_page_token = chunk.next_page_token
+    if next_page_token and connection.human:
+        click.echo(f"workflowstore: there are more; go on with --page-token {next_page_token}", err=True)
     if printer.malformed_count:
-        entries = "1 entry is" if printer.malformed_count == 1 else f"{printer.malformed_count} entries are"
-        raise CommandFailed(ExitCode.MALFORMED, f"{entries} malformed; save over them or delete them to go on")
+        raise _malformed(printer.malformed_count)
+
+
+@click.command()
+@filtered
+@click.option("--by", "by", default="", metavar="status|label:KEY", callback=_group, help="Count these apart too.")
+@connected()
+def count(connection: Connection, wanted: "WorkflowFilter", by: str) -> None:
+    """Print how many states match.
+
+    Malformed entries are in no number; if there are any, the exit code is 6.
+    """
+    label = by.removeprefix(LABEL) if by.startswith(LABEL) else None
+    with connection.client() as client, unsendable():
+        counted = client.count(wanted, by_status=by == "status", by_label=label)
+    if connection.human:
+        print_counts([(_name(group.key, label), group.count) for group in counted.groups], counted.count)
+        if counted.omitted_groups:
+            click.echo(f"workflowstore: {counted.omitted_groups} more groups are left out", err=True)
+    else:
+        key = "status" if label is None else "value"
+        JsonLines().write(
+            {
+                "count": counted.count,
+                "groups": [{key: group.key, "count": group.count} for group in counted.groups],
+                "omitted_groups": counted.omitted_groups,
+                "malformed_count": counted.malformed_count,
+                "store_revision": counted.store_revision,
+            }
+        )
+    if counted.malformed_count:
+        raise _malformed(counted.malformed_count)
+
+
+def _name(key: str | None, label: str | None) -> str:
+    if label is None:
+        return key or "unspecified"
+    return f"{label}={key}" if key is not None else f"no {label}"
+
+
+def _malformed(number: int) -> CommandFailed:
+    entries = "1 entry is" if number == 1 else f"{number} entries are"
+    return CommandFailed(ExitCode.MALFORMED, f"{entries} malformed; save over them or delete them to go on")
 
 
 class Printer:

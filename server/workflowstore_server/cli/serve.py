@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +66,18 @@ def _completer(setting: Setting) -> Callable[[click.Context, click.Parameter, st
     return complete
 
 
+@contextmanager
+def server_parts() -> Iterator[None]:
+    """Around imports of the server: what is missing is told with the way to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in {"workflowstore", "workflowstore_server"}:
+            raise
+        raise CommandFailed(ExitCode.FAILURE, NEEDS_SERVER.format(package)) from error
+
+
 def _serve(config_file: Path | None, **flags: object) -> int:
     """Run the server until SIGTERM or Ctrl-C, then let running calls finish and stop.
 
@@ -74,14 +87,9 @@ def _serve(config_file: Path | None, **flags: object) -> int:
 
     When it answers calls it prints one line, "workflowstore listening on HOST:PORT". The log goes to standard error.
     """
-    try:
+    with server_parts():
         from workflowstore_server import app
         from workflowstore_server.config.sources import ConfigurationError, load
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in {"workflowstore", "workflowstore_server"}:
-            raise
-        raise CommandFailed(ExitCode.FAILURE, NEEDS_SERVER.format(package)) from error
     try:
         given = {key: value for key, value in flags.items() if value not in (None, ())}
         config = load(given, os.environ, config_file)

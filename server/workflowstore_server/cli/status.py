@@ -1,7 +1,7 @@
 """The only place that knows the commands that ask how a server is: info and health."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -10,7 +10,11 @@ from workflowstore_server.cli.endings import CommandFailed, ExitCode
 from workflowstore_server.cli.output import JsonLines, print_fields
 
 if TYPE_CHECKING:
-    from workflowstore import StoreInfo
+    from workflowstore import IndexInfo, StoreInfo
+
+
+INDEX_KEY: Final = "workflowstore-index"
+"""Key in the trailing metadata of a health check; service.health has the other end."""
 
 
 @click.command()
@@ -42,7 +46,8 @@ def health(connection: Connection, service: str) -> None:
     request = health_pb2.HealthCheckRequest(service=service)
     try:
         with mapped_errors(write=False), grpc.insecure_channel(connection.address) as channel:
-            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=connection.deadline_seconds)
+            check = health_pb2_grpc.HealthStub(channel).Check
+            answer, call = check.with_call(request, timeout=connection.deadline_seconds)
     except WorkflowStoreError as error:
         if error.code == "NOT_FOUND":
             raise CommandFailed(
@@ -50,12 +55,33 @@ def health(connection: Connection, service: str) -> None:
             ) from error
         raise connection.failure_of(error) from error
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    indexes = [_index(value) for key, value in call.trailing_metadata() or () if key == INDEX_KEY]
     if connection.human:
         click.echo(status)
+        for index in indexes:
+            ready = "" if index["ready"] else ", not ready"
+            click.echo(f"index of {index['bucket']}: revision {index['revision']}, {index['lag']} behind{ready}")
     else:
-        JsonLines().write({"service": service, "status": status})
+        JsonLines().write({"service": service, "status": status, "indexes": indexes})
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
         raise CommandFailed(ExitCode.UNAVAILABLE, f"the server at {connection.address} is {status}")
+
+
+def _index_words(index: "IndexInfo") -> str:
+    state = "caught up" if index.ready else "being built or catching up"
+    where = "on disk" if index.on_disk else "in memory"
+    return f"revision {index.revision}, {index.lag} behind, {state}, {index.workflow_count} workflows, {where}"
+
+
+def _index(described: str) -> dict[str, Any]:
+    """The facts about an index, as the health service tells them: words such as `lag=0`."""
+    facts = {name: value for name, _, value in (word.partition("=") for word in described.split())}
+    return {
+        "bucket": facts["bucket"],
+        "revision": int(facts["revision"]),
+        "lag": int(facts["lag"]),
+        "ready": facts["ready"] == "true",
+    }
 
 
 def _fields(found: "StoreInfo") -> list[tuple[str, str]]:
@@ -76,7 +102,8 @@ def _fields(found: "StoreInfo") -> list[tuple[str, str]]:
         ("  bytes", f"{bucket.bytes} of {bucket.max_bytes}" if bucket.max_bytes else str(bucket.bytes)),
         ("  revisions", str(bucket.revisions)),
         ("  kept for", f"{bucket.max_age_seconds:g} s" if bucket.max_age_seconds else "ever"),
-        ("  direct reads", "allowed" if bucket.allow_direct else "not allowed, which list needs"),
+        ("  direct reads", "allowed" if bucket.allow_direct else "not allowed, which list and count need"),
         ("store revision", str(found.store_revision)),
+        ("index", _index_words(found.index)),
         ("largest state", f"{found.document_bytes_max} bytes"),
     ]

@@ -5,8 +5,8 @@ read as leniently, and as strictly, as encoding/json (v1) reads it. `Labels` is 
 """
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Final
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from workflowstore_server.model.state import (
     HistoryEvent,
     MalformedEntry,
     StoredState,
+    Summary,
     WorkflowState,
     WorkflowStatus,
 )
@@ -62,6 +63,8 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     Labels: dict[str, str] | msgspec.UnsetType | None = msgspec.UNSET
 
 
+_Made = TypeVar("_Made", WorkflowState, Summary)
+
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(_Document)
 _STATUSES: Final = {status.value: status for status in WorkflowStatus}
@@ -93,14 +96,7 @@ def decode(data: bytes, key: str) -> WorkflowState:
         UndecodableDocument: Go would not read it, a payload is nested more than `JSON_DEPTH_MAX` levels deep, a time is
             none that the API can tell, a label is not a string, or the document belongs under another key.
     """
-    try:
-        state = _state_of(_DECODER.decode(data))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # It is not written exactly as Go writes; the second reading also finds the reason when there is no reading it.
-        state = _read_leniently(data)
-    if key_of(state.workflow_id) != key:
-        raise UndecodableDocument(_mismatch(state.workflow_id, key))
-    return state
+    return _made(data, key, _state_of)
 
 
 def entry_of(key: str, revision: int, data: bytes) -> StoredState | MalformedEntry:
@@ -109,6 +105,25 @@ def entry_of(key: str, revision: int, data: bytes) -> StoredState | MalformedEnt
         return StoredState(decode(data, key), revision, len(data))
     except UndecodableDocument as error:
         return MalformedEntry(key, revision, str(error))
+
+
+def summary_of(key: str, revision: int, data: bytes) -> Summary | MalformedEntry:
+    """Returns the summary of what `entry_of` returns, in two thirds of its time: the history is checked, not made."""
+    try:
+        return _made(data, key, _summary_of)
+    except UndecodableDocument as error:
+        return MalformedEntry(key, revision, str(error))
+
+
+def _made(data: bytes, key: str, make: Callable[[_Document], _Made]) -> _Made:
+    try:
+        made = make(_DECODER.decode(data))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # It is not written exactly as Go writes; the second reading also finds the reason when there is no reading it.
+        made = _read_leniently(data, make)
+    if key_of(made.workflow_id) != key:
+        raise UndecodableDocument(_mismatch(made.workflow_id, key))
+    return made
 
 
 def _raw_of(payload: str | None) -> msgspec.Raw:
@@ -143,6 +158,38 @@ def _state_of(document: _Document) -> WorkflowState:
         _time_of("UpdatedAt", document.UpdatedAt),
         document.Labels or {},
     )
+
+
+def _summary_of(document: _Document) -> Summary:
+    _payload_of("Input", document.Input)
+    _payload_of("Result", document.Result)
+    history = document.History or ()
+    for number, event in enumerate(history):
+        try:
+            _check_event(event)
+        except UndecodableDocument as error:
+            raise UndecodableDocument(f"History[{number}].{error}") from None
+    return Summary(
+        document.WorkflowID,
+        document.RunID,
+        _STATUSES.get(document.Status, WorkflowStatus.UNSPECIFIED),
+        document.Error,
+        _time_of("CreatedAt", document.CreatedAt),
+        _time_of("UpdatedAt", document.UpdatedAt),
+        document.Labels or {},
+        len(history),
+    )
+
+
+def _check_event(event: _Event) -> None:
+    """Raises what `_event_of` would, in the same order of fields."""
+    _time_of("Timestamp", event.Timestamp)
+    if event.Input != _NULL:
+        _payload_of("Input", event.Input)
+    if event.Result != _NULL:
+        _payload_of("Result", event.Result)
+    if event.SignalPayload != _NULL:
+        _payload_of("SignalPayload", event.SignalPayload)
 
 
 def _history_of(events: list[_Event]) -> tuple[HistoryEvent, ...]:
@@ -212,14 +259,14 @@ _MISTAKES: Final = {
 }
 
 
-def _read_leniently(data: bytes) -> WorkflowState:
+def _read_leniently(data: bytes, make: Callable[[_Document], _Made]) -> _Made:
     """Reads as Go does, by rewriting the document as Go would have written it."""
     text = go_json.text_of(data)
     problem = json_text.problem_of(text, JSON_DEPTH_MAX + _DOCUMENT_LEVELS) if text else "empty"
     if problem is not None:
         raise UndecodableDocument(problem)
     try:
-        return _state_of(_DECODER.decode(_exact(text.strip(), _DOCUMENT_NAMES)))
+        return make(_DECODER.decode(_exact(text.strip(), _DOCUMENT_NAMES)))
     except msgspec.ValidationError as error:
         raise UndecodableDocument(_reason_of(error)) from None
     except RecursionError:

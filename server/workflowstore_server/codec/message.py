@@ -1,19 +1,23 @@
 """The only place that knows how the protobuf messages of the API and the model stand for one another."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from workflowstore.v1 import workflow_state_pb2, workflow_store_pb2
+from workflowstore.v1 import workflow_filter_pb2, workflow_state_pb2, workflow_store_pb2
 from workflowstore_server.model import state
+from workflowstore_server.model.selection import Counted, Group, GroupBy, OrderBy, Selection, WorkflowFilter
 from workflowstore_server.model.state import (
     BucketInfo,
     Durability,
     EventType,
     HistoryEvent,
+    IndexInfo,
     MalformedEntry,
     StoredState,
+    Summary,
     WorkflowState,
     WorkflowStatus,
     WorkflowView,
@@ -31,6 +35,12 @@ EVENT_TYPE: Final = {
 VIEW: Final = {
     workflow_state_pb2.WORKFLOW_VIEW_SUMMARY: WorkflowView.SUMMARY,
     workflow_state_pb2.WORKFLOW_VIEW_FULL: WorkflowView.FULL,
+}
+_STATUS_OF_VALUE: Final[dict[int, WorkflowStatus]] = {int(value): status for value, status in STATUS.items()}
+ORDER_BY: Final = {
+    workflow_store_pb2.ORDER_BY_WORKFLOW_ID: OrderBy.WORKFLOW_ID,
+    workflow_store_pb2.ORDER_BY_CREATED_AT: OrderBy.CREATED_AT,
+    workflow_store_pb2.ORDER_BY_UPDATED_AT: OrderBy.UPDATED_AT,
 }
 _STATUS_VALUE: Final = {status: value for value, status in STATUS.items()}
 _EVENT_TYPE_VALUE: Final = {event_type: value for value, event_type in EVENT_TYPE.items()}
@@ -116,6 +126,113 @@ def encode_state(stored: StoredState, view: WorkflowView) -> workflow_state_pb2.
     )
 
 
+def decode_filter(message: workflow_filter_pb2.WorkflowFilter) -> WorkflowFilter:
+    """Return the filter of a request that was validated."""
+    return WorkflowFilter(
+        statuses=frozenset(STATUS[status] for status in message.statuses),
+        workflow_id_prefix=message.workflow_id_prefix,
+        run_id=message.run_id,
+        labels=dict(message.labels),
+        created_after_ns=timestamp_ns(message.created_after) if message.HasField("created_after") else None,
+        created_before_ns=timestamp_ns(message.created_before) if message.HasField("created_before") else None,
+        updated_after_ns=timestamp_ns(message.updated_after) if message.HasField("updated_after") else None,
+        updated_before_ns=timestamp_ns(message.updated_before) if message.HasField("updated_before") else None,
+    )
+
+
+def decode_selection(message: workflow_store_pb2.ListRequest, bucket: str) -> Selection:
+    """Return which states a request that was validated asks for, and in which order."""
+    order_by = ORDER_BY.get(message.order_by, OrderBy.WORKFLOW_ID)
+    return Selection(bucket, decode_filter(message.filter), order_by, message.descending)
+
+
+def decode_group_by(message: workflow_store_pb2.CountRequest) -> GroupBy:
+    """Return what a request that was validated counts apart."""
+    if message.WhichOneof("group_by") == "label":
+        return GroupBy.LABEL
+    return GroupBy.STATUS if message.status else GroupBy.NOTHING
+
+
+def encode_chunk(
+    states: bytes, malformed: Iterable[MalformedEntry], store_revision: int, next_page_token: str
+) -> bytes:
+    """Return the bytes of a ListResponse with states that are ready for the wire."""
+    rest = workflow_store_pb2.ListResponse(
+        store_revision=store_revision,
+        malformed=[encode_malformed(entry) for entry in malformed],
+        next_page_token=next_page_token,
+    )
+    # Fields of a message may come in any order and in several pieces.
+    return states + rest.SerializeToString()
+
+
+def encode_count(counted: Counted) -> workflow_store_pb2.CountResponse:
+    """Return the message for the answer to a Count."""
+    return workflow_store_pb2.CountResponse(
+        count=counted.count,
+        groups=[_encode_group(group) for group in counted.groups],
+        omitted_groups=counted.omitted_groups,
+        malformed_count=counted.malformed_count,
+        store_revision=counted.store_revision,
+    )
+
+
+def _encode_group(group: Group) -> workflow_store_pb2.CountGroup:
+    if isinstance(group.key, WorkflowStatus):
+        return workflow_store_pb2.CountGroup(status=_STATUS_VALUE[group.key], count=group.count)
+    if group.key is None:
+        return workflow_store_pb2.CountGroup(count=group.count)
+    return workflow_store_pb2.CountGroup(label_value=group.key, count=group.count)
+
+
+def states_field(states: Iterable[workflow_state_pb2.WorkflowState]) -> bytes:
+    """Return the bytes of a ListResponse that has these states and nothing else."""
+    return workflow_store_pb2.ListResponse(states=states).SerializeToString()
+
+
+def encode_summary(summary: Summary, revision: int, document_bytes: int) -> bytes:
+    """Return the bytes of `encode_state` in the SUMMARY view, the same ones for the same state.
+
+    The index makes one of every state that is written. Field by field takes half the time of the constructor.
+    """
+    message = workflow_state_pb2.WorkflowState()
+    message.workflow_id = summary.workflow_id
+    message.run_id = summary.run_id
+    message.status = _STATUS_VALUE[summary.status]
+    message.error = summary.error
+    time = message.created_at
+    time.seconds, time.nanos = divmod(summary.created_at_ns, NANOSECONDS)
+    time = message.updated_at
+    time.seconds, time.nanos = divmod(summary.updated_at_ns, NANOSECONDS)
+    labels = message.labels
+    for key, value in summary.labels.items():
+        labels[key] = value
+    message.revision = revision
+    message.history_count = summary.history_count
+    message.document_bytes = document_bytes
+    return message.SerializeToString(deterministic=True)
+
+
+def status_value(status: WorkflowStatus) -> int:
+    """Return the enum value for a status."""
+    return _STATUS_VALUE[status]
+
+
+def status_of(value: int) -> WorkflowStatus:
+    """Return the status that `status_value` was given."""
+    return _STATUS_OF_VALUE[value]
+
+
+def varint(number: int) -> bytes:
+    """Return a length as protobuf writes it."""
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
+
+
 def _encode_event(event: HistoryEvent) -> workflow_state_pb2.HistoryEvent:
     return workflow_state_pb2.HistoryEvent(
         id=event.id,
@@ -148,6 +265,18 @@ def encode_bucket(info: BucketInfo) -> workflow_store_pb2.BucketInfo:
         allow_direct=info.allow_direct,
         revisions=info.revisions,
         bytes=info.bytes,
+    )
+
+
+def encode_index(info: IndexInfo) -> workflow_store_pb2.IndexInfo:
+    """Return the message for an index's description."""
+    return workflow_store_pb2.IndexInfo(
+        revision=info.revision,
+        lag=info.lag,
+        ready=info.ready,
+        workflow_count=info.workflow_count,
+        malformed_count=info.malformed_count,
+        on_disk=info.on_disk,
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from workflowstore_server.model.state import TIME_NS_MAX, ZERO_TIME_NS
@@ -12,10 +13,14 @@ _FORM: Final = re.compile(
 """RFC 3339 as Go's time.Time writes it, and as it would read it had https://go.dev/issue/54580 not kept it from being
 strict: Go still takes one-digit hours, a comma before the fraction, and offsets of 60 minutes."""
 
+TEXTS_KEPT: Final = 256
+"""Texts whose instants are remembered: within a document most of them come twice, as do those of a moment."""
+
 _EPOCH: Final = datetime(1970, 1, 1)
 _OUT_OF_RANGE: Final = "not within 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999999Z"
 
 
+@lru_cache(TEXTS_KEPT)
 def parse(text: str) -> int:
     """Returns the instant that `text` tells, in nanoseconds since 1970. Digits beyond the ninth are cut off, as in Go.
 

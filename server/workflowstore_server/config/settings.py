@@ -10,6 +10,9 @@ from typing import Final
 from workflowstore_server.model.limits import HISTORY_MAX, REPLICAS_MAX
 
 VARIABLE_PREFIX: Final = "WORKFLOWSTORE_"
+DATA_DIRECTORY_DEFAULT: Final = "workflowstore-data"
+INDEX_DIRECTORY: Final = "index"
+"""Within the data directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,22 @@ class Setting:
 
 SETTINGS: Final = (
     Setting("listen", "text", "Address to serve on; port 0 picks a free one.", "127.0.0.1:50051", "HOST:PORT"),
-    Setting("data-dir", "path", "Directory of the embedded nats-server's data.", "workflowstore-data", "DIR"),
+    Setting(
+        "data-dir", "path", "Directory of the index and of the embedded nats-server's data.",
+        DATA_DIRECTORY_DEFAULT, "DIR",
+    ),
     Setting("bucket", "texts", "Bucket to serve; repeatable, the first is the default.", ("beluga_workflows",), "NAME"),
     Setting("create-buckets", "boolean", "Create a bucket that is missing, or refuse to go on without it.", True),
     Setting("history", "integer", "Revisions kept of each workflow in a bucket created here.", 1, "N", 1, HISTORY_MAX),
     Setting("replicas", "integer", "Copies in the NATS cluster of a bucket created here.", 1, "N", 1, REPLICAS_MAX),
+    Setting(
+        "index", "choice", "Where the index for lists and counts is kept: in --data-dir, or in memory.", "disk",
+        choices=("disk", ":memory:"),
+    ),
+    Setting(
+        "index-wait-seconds", "seconds", "How long a list or count waits for the index to catch up.", 5.0, "SECONDS",
+        0, 3600,
+    ),
     Setting("nats-url", "texts", "NATS server to use instead of an embedded one; may be repeated.", (), "URL"),
     Setting("nats-creds", "path", "Credentials file for --nats-url.", None, "FILE"),
     Setting("nats-tls-ca", "path", "Certificates to check the NATS server's with (PEM).", None, "FILE"),

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from workflowstore_server.config.settings import SETTINGS, VARIABLE_PREFIX, Setting
+from workflowstore_server.config.settings import INDEX_DIRECTORY, SETTINGS, VARIABLE_PREFIX, Setting
 from workflowstore_server.embedded.server import EmbeddedOptions
+from workflowstore_server.index import IndexOptions
 from workflowstore_server.service.server import ServiceOptions
 from workflowstore_server.store.jetstream.bucket import BucketOptions
 from workflowstore_server.store.jetstream.connection import NatsOptions
@@ -36,6 +37,7 @@ class Config:
     """Addresses of external NATS servers. Empty = one is embedded."""
     nats_monitor_url: str | None
     data_directory: Path
+    index: IndexOptions
     embedded: EmbeddedOptions
     log_format: str
     log_level: str
@@ -180,6 +182,10 @@ def _compose(values: Mapping[str, Any]) -> Config:
         nats_urls=values["nats_url"],
         nats_monitor_url=values["nats_monitor_url"],
         data_directory=Path(values["data_dir"]),
+        index=IndexOptions(
+            Path(values["data_dir"]) / INDEX_DIRECTORY if values["index"] == "disk" else None,
+            values["index_wait_seconds"],
+        ),
         embedded=EmbeddedOptions(values["nats_server"], values["data_bytes_max"]),
         log_format=values["log_format"],
         log_level=values["log_level"],

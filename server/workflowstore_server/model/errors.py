@@ -126,6 +126,17 @@ class BucketConfiguration(StoreError):
 
 
 @dataclass(eq=False)
+class IndexBehind(StoreError):
+    """The index has not caught up with the bucket in time; `detail` says what is being done about it."""
+
+    bucket: str
+    index_revision: int
+    store_revision: int
+    lag: int
+    detail: str
+
+
+@dataclass(eq=False)
 class MalformedDocument(StoreError):
     """The document stored under `key` at `revision` cannot be decoded."""
 

@@ -31,3 +31,9 @@ HISTORY_MAX: Final = 64
 
 REPLICAS_MAX: Final = 5
 """Copies of a bucket that a NATS cluster can keep."""
+
+FILTER_LABELS_MAX: Final = 16
+"""Labels that a filter may name."""
+
+COUNT_GROUPS_MAX: Final = 1000
+"""Groups in the answer to a Count. The largest values of labels make it 1 MiB."""

@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 ZERO_TIME_NS: Final = -62_135_596_800_000_000_000
 """0001-01-01T00:00:00Z in nanoseconds since 1970: Go's zero time, which stands for "not known"."""
@@ -76,6 +76,19 @@ class WorkflowState:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+class Summary(NamedTuple):
+    """What the SUMMARY view shows of a document. A tuple, because the index makes one for each write."""
+
+    workflow_id: str
+    run_id: str
+    status: WorkflowStatus
+    error: str
+    created_at_ns: int
+    updated_at_ns: int
+    labels: Mapping[str, str]
+    history_count: int
+
+
 @dataclass(frozen=True, slots=True)
 class StoredState:
     """A state as a store holds it: at a revision, in a document of so many bytes."""
@@ -116,3 +129,17 @@ class BucketInfo:
     revisions: int
     bytes: int
     store_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """How far the index of a bucket is, and how much is in it."""
+
+    revision: int
+    lag: int
+    """Revisions of the bucket that it does not reflect yet."""
+    ready: bool
+    """Whether it has caught up since it was opened or built."""
+    workflow_count: int
+    malformed_count: int
+    on_disk: bool

@@ -86,7 +86,7 @@ class Boundary:
         decode = _decoder(method, handler.request_deserializer)
         if handler.response_streaming:
             stream = self._stream(method, decode, handler.unary_stream)
-            return grpc.unary_stream_rpc_method_handler(stream, response_serializer=handler.response_serializer)
+            return grpc.unary_stream_rpc_method_handler(stream, response_serializer=_serializer(handler))
         unary = self._unary(method, decode, handler.unary_unary)
         return grpc.unary_unary_rpc_method_handler(unary, response_serializer=handler.response_serializer)
 
@@ -119,6 +119,12 @@ class Boundary:
                 await context.abort_with_status(rpc_status.to_status(_status_of(method, error)))
 
         return call
+
+
+def _serializer(handler: Any) -> Callable[[Any], bytes]:
+    """The handler's own serializer, for what is not bytes already: a List has its states ready for the wire."""
+    serialize = handler.response_serializer
+    return lambda message: message if isinstance(message, bytes) else serialize(message)
 
 
 def _decoder(method: str, deserialize: Decode) -> Decode:

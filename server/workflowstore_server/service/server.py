@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +13,10 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from workflowstore.v1 import workflow_store_pb2
 from workflowstore.v1.workflow_store_pb2_grpc import add_WorkflowStoreServicer_to_server
+from workflowstore_server.index import Index
 from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
 from workflowstore_server.service.boundary import Boundary
+from workflowstore_server.service.health import HealthServicer
 from workflowstore_server.service.servicer import Servicer
 
 SERVICE: Final = workflow_store_pb2.DESCRIPTOR.services_by_name["WorkflowStore"].full_name
@@ -56,13 +59,13 @@ class ServiceOptions:
 class Service:
     """The gRPC server over a servicer."""
 
-    def __init__(self, servicer: Servicer, options: ServiceOptions) -> None:
+    def __init__(self, servicer: Servicer, indexes: Mapping[str, Index], options: ServiceOptions) -> None:
         """Take the address, without answering on it yet.
 
         Raises: AddressNotAvailable.
         """
         self._options = options
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer(indexes)
         self._server = grpc.aio.server(
             options=(
                 # Two servers on one port would share its connections at random.

@@ -9,10 +9,10 @@ import grpc
 
 from workflowstore.v1 import workflow_store_pb2 as pb
 from workflowstore.v1 import workflow_store_pb2_grpc
-from workflowstore_server.codec import message
+from workflowstore_server.codec import message, token
+from workflowstore_server.index import Index
 from workflowstore_server.model.state import Durability, WorkflowView
 from workflowstore_server.service import validation
-from workflowstore_server.service.chunks import chunks
 from workflowstore_server.store import StateStore
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -29,12 +29,17 @@ class About:
 
 
 class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
-    """The service over one store a bucket. The first store is meant by an empty bucket name."""
+    """The service over one store and one index a bucket. The first store is meant by an empty bucket name."""
 
     def __init__(
-        self, stores: Mapping[str, StateStore], about: Callable[[], About], time_ns: Callable[[], int]
+        self,
+        stores: Mapping[str, StateStore],
+        indexes: Mapping[str, Index],
+        about: Callable[[], About],
+        time_ns: Callable[[], int],
     ) -> None:
         self._stores = stores
+        self._indexes = indexes
         self._default = next(iter(stores))
         self._about = about
         self._time_ns = time_ns
@@ -56,18 +61,25 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         stored = await self._store(request.bucket).load(request.workflow_id)
         return pb.LoadResponse(state=message.encode_state(stored, view))
 
-    async def List(  # noqa: N802
+    # In bytes, as they go over the wire: the index has the states so.
+    async def List(  # type: ignore[override]  # noqa: N802
         self, request: pb.ListRequest, context: Context
-    ) -> AsyncGenerator[pb.ListResponse]:
+    ) -> AsyncGenerator[bytes]:
         validation.check_list(request, self._stores)
-        statuses = frozenset(message.STATUS[status] for status in request.filter.statuses)
+        selection = message.decode_selection(request, request.bucket or self._default)
+        after = validation.position(request, selection)
         view = message.VIEW.get(request.view, WorkflowView.SUMMARY)
-        async with (
-            aclosing(self._store(request.bucket).scan()) as batches,
-            aclosing(chunks(batches, statuses, view, request.limit)) as replies,
-        ):
-            async for reply in replies:
-                yield reply
+        chunks = self._indexes[selection.bucket].chunks(selection, view, request.limit, after)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                next_page_token = token.encode(chunk.position, selection) if chunk.position is not None else ""
+                yield message.encode_chunk(chunk.states, chunk.malformed, chunk.store_revision, next_page_token)
+
+    async def Count(self, request: pb.CountRequest, context: Context) -> pb.CountResponse:  # noqa: N802
+        validation.check_count(request, self._stores)
+        wanted, group_by = message.decode_filter(request.filter), message.decode_group_by(request)
+        counted = await self._indexes[request.bucket or self._default].count(wanted, group_by, request.label)
+        return message.encode_count(counted)
 
     async def Delete(self, request: pb.DeleteRequest, context: Context) -> pb.DeleteResponse:  # noqa: N802
         validation.check_delete(request, self._stores)
@@ -90,6 +102,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
             bucket=message.encode_bucket(info),
             store_revision=info.store_revision,
             document_bytes_max=store.document_bytes_max,
+            index=message.encode_index(self._indexes[request.bucket or self._default].info(info.store_revision)),
         )
 
     def _store(self, bucket: str) -> StateStore:

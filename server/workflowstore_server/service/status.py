@@ -92,6 +92,12 @@ _TABLE: Final[dict[type[StoreError], _Row]] = {
         reasons.ERROR_REASON_BUCKET_CONFIGURATION,
         "bucket {bucket} has {setting}, which does not allow this call; change it with: {remedy}",
     ),
+    errors.IndexBehind: _Row(
+        grpc.StatusCode.UNAVAILABLE,
+        reasons.ERROR_REASON_INDEX_BEHIND,
+        "the index of bucket {bucket} is {lag} revisions behind, at {index_revision} of {store_revision}: {detail}",
+        passing=True,
+    ),
     errors.MalformedDocument: _Row(
         grpc.StatusCode.DATA_LOSS,
         reasons.ERROR_REASON_MALFORMED_DOCUMENT,

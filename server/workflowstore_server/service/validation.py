@@ -3,7 +3,7 @@
 The rules stand in the comments of the .proto files; the bounds are those of model.limits.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -11,15 +11,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from workflowstore.v1 import workflow_state_pb2 as state_pb
 from workflowstore.v1 import workflow_store_pb2 as store_pb
-from workflowstore_server.codec import json_text, message
+from workflowstore.v1.workflow_filter_pb2 import WorkflowFilter
+from workflowstore_server.codec import json_text, message, token
 from workflowstore_server.model import limits
 from workflowstore_server.model.errors import FieldViolation, InvalidRequest
+from workflowstore_server.model.selection import ListPosition, Selection
 from workflowstore_server.model.state import TIME_NS_MAX, ZERO_TIME_NS
 
 REPORTED_MAX: Final = 20
 """Violations named in one answer: they travel in the trailers, of which gRPC takes 8 KiB by default."""
 
 VIEWS: Final = frozenset(state_pb.WorkflowView.values())
+ORDERS: Final = frozenset(store_pb.OrderBy.values())
 
 Violations = Iterator[FieldViolation]
 
@@ -53,11 +56,40 @@ def check_list(request: store_pb.ListRequest, buckets: Collection[str]) -> None:
 
     def violations() -> Violations:
         yield from _bucket(request.bucket, buckets)
-        for index, status in enumerate(request.filter.statuses):
-            yield from _known(f"filter.statuses[{index}]", status, message.STATUS)
+        yield from _filter("filter", request.filter)
         yield from _known("view", request.view, VIEWS)
+        yield from _known("order_by", request.order_by, ORDERS)
         if request.limit < 0:
             yield FieldViolation("limit", "OUT_OF_RANGE", f"is {request.limit}; give 0 for all, or a positive number")
+
+    _refuse(violations())
+
+
+def position(request: store_pb.ListRequest, selection: Selection) -> ListPosition | None:
+    """Return where a List goes on, None for the beginning.
+
+    Raises: InvalidRequest.
+    """
+    if not request.page_token:
+        return None
+    try:
+        return token.decode(request.page_token, selection)
+    except token.OtherSelection:
+        words = "belongs to a List of another bucket, filter or order; repeat those of the call that it came from"
+        raise InvalidRequest((FieldViolation("page_token", "OTHER_LIST", words),)) from None
+    except token.WrongToken:
+        words = "is no page token; give the next_page_token of a chunk, or nothing to begin anew"
+        raise InvalidRequest((FieldViolation("page_token", "INVALID_TOKEN", words),)) from None
+
+
+def check_count(request: store_pb.CountRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        yield from _filter("filter", request.filter)
+        if request.WhichOneof("group_by") == "label":
+            yield from _label_key("label", request.label)
 
     _refuse(violations())
 
@@ -122,16 +154,33 @@ def _state(path: str, state: state_pb.WorkflowState) -> Violations:
         yield from _timestamp(f"{path}.created_at", state.created_at)
     if state.HasField("updated_at"):
         yield from _timestamp(f"{path}.updated_at", state.updated_at)
-    if len(state.labels) > limits.LABELS_MAX:
-        yield FieldViolation(
-            f"{path}.labels", "TOO_MANY", f"has {len(state.labels)} labels, more than {limits.LABELS_MAX}; remove some"
-        )
-    for key, value in state.labels.items():
-        label = f"{path}.labels[{_cut(key)}]"
-        if not key:
-            yield FieldViolation(label, "REQUIRED", f"has an empty key; give 1 to {limits.LABEL_KEY_BYTES_MAX} bytes")
-        yield from _bytes_max(label, key, limits.LABEL_KEY_BYTES_MAX)
+    yield from _labels(f"{path}.labels", state.labels, limits.LABELS_MAX)
+
+
+def _filter(path: str, wanted: WorkflowFilter) -> Violations:
+    for index, status in enumerate(wanted.statuses):
+        yield from _known(f"{path}.statuses[{index}]", status, message.STATUS)
+    yield from _bytes_max(f"{path}.workflow_id_prefix", wanted.workflow_id_prefix, limits.WORKFLOW_ID_BYTES_MAX)
+    yield from _bytes_max(f"{path}.run_id", wanted.run_id, limits.WORKFLOW_ID_BYTES_MAX)
+    yield from _labels(f"{path}.labels", wanted.labels, limits.FILTER_LABELS_MAX)
+    for field in ("created_after", "created_before", "updated_after", "updated_before"):
+        if wanted.HasField(field):
+            yield from _timestamp(f"{path}.{field}", getattr(wanted, field))
+
+
+def _labels(path: str, labels: Mapping[str, str], labels_max: int) -> Violations:
+    if len(labels) > labels_max:
+        yield FieldViolation(path, "TOO_MANY", f"has {len(labels)} labels, more than {labels_max}; remove some")
+    for key, value in labels.items():
+        label = f"{path}[{_cut(key)}]"
+        yield from _label_key(label, key)
         yield from _bytes_max(label, value, limits.LABEL_VALUE_BYTES_MAX)
+
+
+def _label_key(path: str, key: str) -> Violations:
+    if not key:
+        yield FieldViolation(path, "REQUIRED", f"has an empty key; give 1 to {limits.LABEL_KEY_BYTES_MAX} bytes")
+    yield from _bytes_max(path, key, limits.LABEL_KEY_BYTES_MAX)
 
 
 def _event(path: str, event: state_pb.HistoryEvent) -> Violations:

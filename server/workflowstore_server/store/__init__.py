@@ -1,18 +1,49 @@
 """The only place that knows what a store of workflow states promises."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from workflowstore_server.model.state import BucketInfo, MalformedEntry, StoredState, WorkflowState
+from workflowstore_server.model.state import BucketInfo, StoredState, WorkflowState
 
 
 @dataclass(frozen=True, slots=True)
-class ScanBatch:
-    """Some entries of a bucket, in revision order, and the revision up to which the whole scan sees every write."""
+class StorePosition:
+    """Where a bucket stands at one moment that every acknowledged write came before."""
 
-    entries: tuple[StoredState | MalformedEntry, ...]
-    store_revision: int
+    identity: str
+    """Tells the bucket from one of the same name before or after it."""
+    first_revision: int
+    """The oldest revision that is stored. All before it are gone. One beyond `last_revision` in an empty bucket."""
+    last_revision: int
+    """The newest revision that was ever stored."""
+    keys: int
+    """Keys that something is stored under, delete markers included."""
+    time_ns: int
+    """The time by the storage's clock, in nanoseconds since 1970."""
+    session: object
+    """The connection that says so. While it lasts, nobody can have exchanged the storage behind it."""
+
+
+class Change(NamedTuple):
+    """One write to a key: a document, or None for a delete marker. A tuple, because there are so many of them."""
+
+    key: str
+    revision: int
+    document: bytes | None
+    expires_at_ns: int | None = None
+    """When the storage removes it without a word, by its own clock. None = as late as the bucket removes any."""
+    purged: bool = False
+    """Of a delete marker: whether it stands alone. Older revisions may lie behind others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Some writes in revision order. Of a key that was written again, older ones may be left out."""
+
+    entries: tuple[Change, ...]
+    at_end: bool
+    """Whether these were the newest."""
 
 
 class StateStore(Protocol):
@@ -45,13 +76,25 @@ class StateStore(Protocol):
         """
         ...
 
-    def scan(self) -> AsyncGenerator[ScanBatch]:
-        """Yield every entry once, in revision order, in batches of bounded size; there is at least one batch.
+    async def position(self) -> StorePosition:
+        """Return where the bucket stands: at or after every write acknowledged before the call.
 
-        Every write acknowledged before the call is reflected. A workflow written meanwhile comes in its old or in its
-        new state. A consumer that waits makes the scan wait: at most one batch is read ahead.
+        Raises: BucketConfiguration when the bucket does not allow to read on from here.
+        """
+        ...
 
-        Raises: BucketConfiguration.
+    async def changes(self, after: int, until: int) -> Changes:
+        """Return the next writes after a revision, a bounded number of them.
+
+        They are `at_end` only if nothing is stored after them, and nothing will be up to revision `until`, the bucket
+        having been there before the call.
+        """
+        ...
+
+    async def last(self, keys: Collection[str], at_least: int) -> dict[str, Change]:
+        """Return the last write to each key, as of a moment at which the bucket was at revision `at_least` or later.
+
+        Keys that nothing is stored under are left out.
         """
         ...
 

@@ -3,7 +3,9 @@
 It keeps nothing beyond the process.
 """
 
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import Collection
+from typing import Final
 
 from workflowstore_server.codec import document
 from workflowstore_server.codec.key import key_of
@@ -16,7 +18,10 @@ from workflowstore_server.model.errors import (
 )
 from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
 from workflowstore_server.model.state import BucketInfo, MalformedEntry, StoredState, WorkflowState
-from workflowstore_server.store import ScanBatch
+from workflowstore_server.store import Change, Changes, StorePosition
+
+CHANGES_MAX: Final = 256
+"""Changes handed out at once: few enough that tests meet the end of a batch."""
 
 
 class MemoryStore:
@@ -25,6 +30,8 @@ class MemoryStore:
     def __init__(self, bucket: str) -> None:
         self.bucket = bucket
         self.document_bytes_max = DOCUMENT_BYTES_MAX
+        self.identity = "memory"
+        self.session = 0
         self._revision = 0
         self._entries: dict[str, tuple[int, bytes | None]] = {}
 
@@ -48,12 +55,21 @@ class MemoryStore:
             raise MalformedDocument(self.bucket, decoded.key, decoded.revision, decoded.reason)
         return decoded
 
-    async def scan(self) -> AsyncGenerator[ScanBatch]:
-        entries = sorted(self._entries.items(), key=lambda entry: entry[1][0])
-        decoded = tuple(
-            document.entry_of(key, revision, stored) for key, (revision, stored) in entries if stored is not None
+    async def position(self) -> StorePosition:
+        first = min((revision for revision, _ in self._entries.values()), default=self._revision + 1)
+        return StorePosition(self.identity, first, self._revision, len(self._entries), time.time_ns(), self.session)
+
+    async def changes(self, after: int, until: int) -> Changes:
+        del until  # it is never behind
+        newer = sorted(
+            (Change(key, revision, stored) for key, (revision, stored) in self._entries.items() if revision > after),
+            key=lambda change: change.revision,
         )
-        yield ScanBatch(decoded, self._revision)
+        return Changes(tuple(newer[:CHANGES_MAX]), at_end=len(newer) <= CHANGES_MAX)
+
+    async def last(self, keys: Collection[str], at_least: int) -> dict[str, Change]:
+        del at_least
+        return {key: Change(key, *self._entries[key]) for key in keys if key in self._entries}
 
     async def delete(self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False) -> bool:
         del purge  # there are no old revisions
@@ -85,6 +101,11 @@ class MemoryStore:
         self._revision += 1
         self._entries[key] = (self._revision, stored)
         return self._revision
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Lose what is stored under keys, without a trace, as when somebody purges them."""
+        for key in keys:
+            self._entries.pop(key, None)
 
     def _last(self, workflow_id: str) -> tuple[int, bytes | None]:
         return self._entries.get(key_of(workflow_id), (0, None))

@@ -1,7 +1,10 @@
 """The only place that knows the calls of the client over grpc.aio. The synchronous client is generated from it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+import random
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,10 +12,13 @@ import grpc
 
 from workflowstore.client import _calls
 from workflowstore.client._info import StoreInfo
-from workflowstore.client._state import WorkflowState, WorkflowStatus, WorkflowView
+from workflowstore.client._results import ListChunk, WorkflowCount
+from workflowstore.client._resume import Resumption
+from workflowstore.client._selection import OrderBy, WorkflowFilter
+from workflowstore.client._state import WorkflowState, WorkflowView
 from workflowstore.client._status import mapped_errors
-from workflowstore.client.errors import MalformedEntry, WorkflowNotFoundError
-from workflowstore.v1.workflow_store_pb2 import ListRequest
+from workflowstore.client.errors import MalformedEntry, WorkflowNotFoundError, WorkflowStoreError
+from workflowstore.v1.workflow_store_pb2 import ListRequest, ListResponse
 from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
 
 if TYPE_CHECKING:
@@ -48,7 +54,8 @@ class AsyncClient:
                 makes no channels with TLS: give one as `channel`.
             channel: A channel to use instead. It remains its owner's to close.
             bucket: The bucket of calls that name none. Empty = the server's first.
-            timeout: The deadline in seconds of calls that give none. None = none. It does not bound `list`.
+            timeout: The deadline in seconds of calls that give none. None = none. It does not bound `list` and
+                `list_chunks`.
 
         Raises:
             TypeError: Both `target` and `channel` were given.
@@ -138,25 +145,38 @@ class AsyncClient:
 
     def list(
         self,
+        filter: WorkflowFilter | None = None,  # noqa: A002
         *,
-        statuses: Iterable[WorkflowStatus] = (),
+        order_by: OrderBy = OrderBy.WORKFLOW_ID,
+        descending: bool = False,
         limit: int | None = None,
         view: WorkflowView = WorkflowView.SUMMARY,
+        page_token: str = "",
         on_malformed: Callable[[MalformedEntry], Any] | None = None,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[WorkflowState, None]:
-        """Reads all states that match, in the order in which they were last written, oldest first.
+        """Reads all states that match, in the order asked for; those alike in it in the order of their workflow ids.
 
-        It sees every write acknowledged before its first state is asked for. Only an iteration that ends without an
-        error has seen all. Leaving it early ends the call; a reader that stops reading stops the server's work.
+        It sees every write acknowledged before its first state is asked for. While workflows are written during the
+        iteration, each state is the one before or the one after the write. Ordered by workflow id, no workflow that
+        exists and matches throughout is missed, and none repeated. Ordered by created_at the same holds while writers
+        keep `created_at` as it was. Ordered by updated_at, a workflow that is written meanwhile moves: ascending it
+        may come a second time, in its new state; descending it may be missed.
+
+        When the server fails or stops under way, the iteration goes on where it was, once the server or another one is
+        there again: see `list_chunks`. Only an iteration that ends without an error has seen all. Leaving it early
+        ends the call; a reader that stops reading stops the server's work.
 
         Args:
-            statuses: Only states with one of these. Empty = any.
+            filter: Which workflows. None = all.
+            order_by: What the states are ordered by.
+            descending: The other way round: the last id, or the latest time, first.
             limit: The most states to read, at least 1. None = all.
             view: How much of each state to read.
-            on_malformed: Called for each stored document that cannot be decoded, whatever `statuses` and `limit`.
-                None = their number is raised as an error after the last state.
+            page_token: Where to go on: the `next_page_token` of a chunk of `list_chunks`. Empty = at the beginning.
+            on_malformed: Called for each stored document that cannot be decoded, see ListChunk.malformed. None = their
+                number is raised as an error after the last state.
             bucket: See the class.
             timeout: The deadline in seconds of the whole iteration. None = none, whatever the client's.
 
@@ -164,9 +184,82 @@ class AsyncClient:
             MalformedDocumentError: After the last state: documents could not be decoded, and there is no
                 `on_malformed` to take them.
             WorkflowStoreError: The call failed, before or after some states.
+            TypeError: An argument is of the wrong type; the error names it. Nothing was sent.
+            ValueError: An argument cannot be sent; the error names it. Nothing was sent.
         """
-        request = _calls.list_request(statuses, limit, view, self._bucket if bucket is None else bucket)
-        return self._list(request, _calls.ListReader(view, on_malformed), _calls.deadline(timeout))
+        bucket = self._bucket if bucket is None else bucket
+        request = _calls.list_request(filter, order_by, descending, limit, view, page_token, bucket)
+        return self._states(request, view, _calls.MalformedEntries(on_malformed), timeout)
+
+    def list_chunks(
+        self,
+        filter: WorkflowFilter | None = None,  # noqa: A002
+        *,
+        order_by: OrderBy = OrderBy.WORKFLOW_ID,
+        descending: bool = False,
+        limit: int | None = None,
+        view: WorkflowView = WorkflowView.SUMMARY,
+        page_token: str = "",
+        bucket: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[ListChunk, None]:
+        """Reads what `list` reads, under the same promises, in chunks as the server sends them.
+
+        Each chunk has the token by which a later call goes on after it, on any server of the bucket. That call takes
+        the same bucket, filter and order; view and limit may differ. An iteration that ends at its `limit` has such a
+        token in its last chunk if states are left.
+
+        A call that breaks after a chunk, because the server is UNAVAILABLE, is made again from there, with pauses of
+        0.1 to 2 seconds and those that the server asks for. Given up is what fails before its first chunk, or goes on
+        failing for 30 seconds, or beyond the `timeout`. What is given up raises its last error: an UnavailableError
+        also where the `timeout` would strike in a pause.
+
+        Args:
+            filter: See `list`, for this and what follows.
+            order_by: What the states are ordered by.
+            descending: The other way round.
+            limit: The most states to read.
+            view: How much of each state to read.
+            page_token: Where to go on.
+            bucket: See the class.
+            timeout: The deadline in seconds of the whole iteration.
+
+        Raises:
+            WorkflowStoreError: The call failed, before or after some chunks.
+            TypeError: An argument is of the wrong type; the error names it. Nothing was sent.
+            ValueError: An argument cannot be sent; the error names it. Nothing was sent.
+        """
+        bucket = self._bucket if bucket is None else bucket
+        request = _calls.list_request(filter, order_by, descending, limit, view, page_token, bucket)
+        return self._chunks(request, view, timeout)
+
+    async def count(
+        self,
+        filter: WorkflowFilter | None = None,  # noqa: A002
+        *,
+        by_status: bool = False,
+        by_label: str | None = None,
+        bucket: str | None = None,
+        timeout: float | None = None,
+    ) -> WorkflowCount:
+        """Counts the workflows that match. It sees every write acknowledged before the call.
+
+        Args:
+            filter: Which workflows. None = all.
+            by_status: Also count each status apart.
+            by_label: Also count apart each value of the label with this key, 1 to 128 bytes of UTF-8. None = no label.
+            bucket: See the class.
+            timeout: See the class.
+
+        Raises:
+            WorkflowStoreError: The call failed.
+            TypeError: An argument is of the wrong type; the error names it. Nothing was sent.
+            ValueError: An argument cannot be sent, or both `by_status` and `by_label` are given. Nothing was sent.
+        """
+        request = _calls.count_request(filter, by_status, by_label, self._bucket if bucket is None else bucket)
+        with mapped_errors(write=False):
+            reply = await self._stub.Count(request, timeout=self._deadline(timeout))
+        return _calls.counted(reply)
 
     async def delete(
         self,
@@ -211,18 +304,44 @@ class AsyncClient:
             reply = await self._stub.GetInfo(request, timeout=self._deadline(timeout))
         return _calls.info(reply)
 
-    async def _list(
-        self, request: ListRequest, reader: _calls.ListReader, deadline: float | None
+    async def _states(
+        self, request: ListRequest, view: WorkflowView, malformed: _calls.MalformedEntries, timeout: float | None
     ) -> AsyncGenerator[WorkflowState, None]:
-        call = self._stub.List(request, timeout=deadline)
-        try:
-            with mapped_errors(write=False):
-                async for chunk in call:
-                    for state in reader.states(chunk):
-                        yield state
-        finally:
-            call.cancel()  # ends the call when the iteration is left early, and else does nothing
-        reader.finish()
+        async with aclosing(self._replies(request, timeout)) as replies:
+            async for reply in replies:
+                malformed.report(reply)
+                for state in _calls.listed_states(reply, view):
+                    yield state
+        malformed.finish()
+
+    async def _chunks(
+        self, request: ListRequest, view: WorkflowView, timeout: float | None
+    ) -> AsyncGenerator[ListChunk, None]:
+        async with aclosing(self._replies(request, timeout)) as replies:
+            async for reply in replies:
+                yield _calls.list_chunk(reply, view)
+
+    async def _replies(self, request: ListRequest, timeout: float | None) -> AsyncGenerator[ListResponse, None]:
+        resumption = Resumption(request, _calls.deadline(timeout), time.monotonic, random.random)
+        stub = self._stub
+        while True:
+            call = stub.List(resumption.request(), timeout=resumption.timeout())
+            try:
+                with mapped_errors(write=False):
+                    async for reply in call:
+                        yield resumption.received(reply)
+                return
+            except WorkflowStoreError as error:
+                if resumption.complete:
+                    return
+                pause_seconds = resumption.pause_seconds(error)
+                if pause_seconds is None:
+                    raise
+            finally:
+                call.cancel()  # ends the call when the iteration is left early, and else does nothing
+            await asyncio.sleep(pause_seconds)
+            if self._closed:
+                raise WorkflowStoreError("the client was closed during the call", code="CANCELLED")
 
     @property
     def _stub(self) -> "WorkflowStoreAsyncStub":

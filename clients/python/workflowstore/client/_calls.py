@@ -2,10 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import Any, Final
 
 from workflowstore.client import _fields, _messages
+from workflowstore.client._results import ListChunk
+from workflowstore.client._selection import OrderBy, WorkflowFilter
 from workflowstore.client._state import WorkflowState, WorkflowView
 from workflowstore.client.errors import MalformedDocumentError, MalformedEntry
 from workflowstore.v1 import workflow_filter_pb2, workflow_store_pb2
@@ -16,7 +19,16 @@ _REPLY_BYTES_MAX: Final = 64 * 1024 * 1024
 """The largest reply that is accepted. A chunk of a List is one state and 1 MiB, and a state is less than the 64 MiB
 that a NATS message may have at most. gRPC's own limit of 4 MiB would refuse what a server may well send."""
 
-CHANNEL_OPTIONS: Final = (("grpc.max_receive_message_length", _REPLY_BYTES_MAX),)
+_RECONNECT_MS_MIN: Final = 100
+_RECONNECT_MS_MAX: Final = 2000
+"""Pauses between attempts to connect, so that a server that was restarted is found again within 2 s. gRPC's own grow to
+2 minutes."""
+
+CHANNEL_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", _REPLY_BYTES_MAX),
+    ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS_MIN),
+    ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS_MAX),
+)
 
 _ENTRIES_KEPT_MAX: Final = 100
 """The most malformed entries that one error carries, so that a List takes bounded memory."""
@@ -66,34 +78,51 @@ def loaded_state(reply: workflow_store_pb2.LoadResponse, view: WorkflowView) -> 
 
 
 def list_request(
-    statuses: Iterable[str], limit: int | None, view: WorkflowView, bucket: str
+    wanted: WorkflowFilter | None,
+    order_by: OrderBy,
+    descending: bool,
+    limit: int | None,
+    view: WorkflowView,
+    page_token: str,
+    bucket: str,
 ) -> workflow_store_pb2.ListRequest:
-    if isinstance(statuses, str):
-        raise TypeError("statuses: must be a collection, such as [WorkflowStatus.RUNNING]")
-    numbers = [_messages.status_number(status, f"statuses[{i}]") for i, status in enumerate(statuses)]
     return workflow_store_pb2.ListRequest(
         bucket=_fields.text(bucket, "bucket"),
-        filter=workflow_filter_pb2.WorkflowFilter(statuses=numbers),
-        view=_messages.view_number(view, "view"),
+        filter=_filter(wanted),
+        order_by=_messages.order_number(order_by, "order_by"),
+        descending=_fields.flag(descending, "descending"),
         # 0 means all to the server; a caller who computed 0 does not mean that.
         limit=0 if limit is None else _fields.integer(limit, "limit", range(1, 2**63)),
+        view=_messages.view_number(view, "view"),
+        page_token=_fields.text(page_token, "page_token"),
     )
 
 
-class ListReader:
-    """Makes states of the chunks of one List, and sees to it that its malformed entries are not overlooked."""
+def listed_states(reply: workflow_store_pb2.ListResponse, view: WorkflowView) -> Iterator[WorkflowState]:
+    """The states of a chunk, each made when it is asked for."""
+    return map(_messages.state_from_message, reply.states, repeat(WorkflowView(view)))
 
-    def __init__(self, view: WorkflowView, on_malformed: Callable[[MalformedEntry], Any] | None) -> None:
-        self._view = WorkflowView(view)
+
+def list_chunk(reply: workflow_store_pb2.ListResponse, view: WorkflowView) -> ListChunk:
+    return ListChunk(
+        states=tuple(listed_states(reply, view)),
+        malformed=tuple(_messages.malformed_from_message(reply)),
+        next_page_token=reply.next_page_token,
+        store_revision=reply.store_revision,
+    )
+
+
+class MalformedEntries:
+    """Sees to it that the malformed entries of one List are not overlooked."""
+
+    def __init__(self, on_malformed: Callable[[MalformedEntry], Any] | None) -> None:
         self._report = on_malformed or self._keep
         self._kept: list[MalformedEntry] = []
         self._count = 0
 
-    def states(self, chunk: workflow_store_pb2.ListResponse) -> Iterator[WorkflowState]:
-        for entry in chunk.malformed:
-            self._report(MalformedEntry(entry.key, entry.revision, entry.reason))
-        for message in chunk.states:
-            yield _messages.state_from_message(message, self._view)
+    def report(self, reply: workflow_store_pb2.ListResponse) -> None:
+        for entry in _messages.malformed_from_message(reply):
+            self._report(entry)
 
     def finish(self) -> None:
         """Called after the last state.
@@ -120,6 +149,22 @@ class ListReader:
             self._kept.append(entry)
 
 
+def count_request(
+    wanted: WorkflowFilter | None, by_status: bool, by_label: str | None, bucket: str
+) -> workflow_store_pb2.CountRequest:
+    if _fields.flag(by_status, "by_status") and by_label is not None:
+        raise ValueError("by_label: cannot be given with by_status; count twice")
+    request = workflow_store_pb2.CountRequest(bucket=_fields.text(bucket, "bucket"), filter=_filter(wanted))
+    if by_status:
+        request.status = True
+    elif by_label is not None:
+        request.label = _fields.text(by_label, "by_label")
+    return request
+
+
+counted = _messages.count_from_message
+
+
 def delete_request(
     workflow_id: str, expected_revision: int | None, purge: bool, bucket: str
 ) -> workflow_store_pb2.DeleteRequest:
@@ -140,3 +185,7 @@ info = _messages.info_from_message
 
 def _revision(value: int | None) -> int | None:
     return None if value is None else _fields.integer(value, "expected_revision", _fields.UINT64)
+
+
+def _filter(wanted: WorkflowFilter | None) -> workflow_filter_pb2.WorkflowFilter | None:
+    return None if wanted is None else _messages.filter_to_message(wanted, "filter")

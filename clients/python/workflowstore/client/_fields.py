@@ -1,5 +1,6 @@
 """The only place that knows which Python values a request's fields take. Errors name the field."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,6 +30,18 @@ def integer(value: Any, path: str, allowed: range) -> int:
     if value not in allowed:
         raise ValueError(f"{path}: must be in {allowed.start}..{allowed.stop - 1}")
     return value
+
+
+def flag(value: Any, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{path}: must be a bool, not {type(value).__name__}")
+    return value
+
+
+def labels(value: Any, path: str) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{path}: must be a mapping, not {type(value).__name__}")
+    return {text(key, path): text(item, f"{path}[{key!r}]") for key, item in value.items()}
 
 
 def moment(value: Any, path: str) -> TimestampMessage | None:

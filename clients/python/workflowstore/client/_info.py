@@ -31,11 +31,29 @@ class BucketInfo:
     on_disk: bool
     """Whether it is kept on disk; False = in memory only."""
     allow_direct: bool
-    """Whether batched direct reads are allowed, which `list` needs."""
+    """Whether batched direct reads are allowed, which `list` and `count` need."""
     revisions: int
     """Revisions it holds, delete markers included."""
     bytes: int
     """Bytes it holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexInfo:
+    """How far the index of a bucket is, which answers `list` and `count`. Each server has an index of its own."""
+
+    revision: int
+    """The newest revision of the bucket that it reflects."""
+    lag: int
+    """Revisions of the bucket that it does not reflect yet; a `list` or `count` catches up with them first."""
+    ready: bool
+    """Whether it has caught up since the server started, or since it was last built anew. Until then `list` and
+    `count` wait, and raise an UnavailableError with ERROR_REASON_INDEX_BEHIND when it takes too long."""
+    workflow_count: int
+    malformed_count: int
+    """Stored documents that cannot be decoded."""
+    on_disk: bool
+    """Whether it is kept on disk; False = in memory, to be built anew at every start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,3 +73,5 @@ class StoreInfo:
     """The newest revision of the bucket. 0 = nothing was ever written."""
     document_bytes_max: int
     """The most bytes that the stored form of one state may have."""
+    index: IndexInfo
+    """The index of the bucket asked for."""

@@ -1,15 +1,17 @@
 """The only place that knows how the values of the client become protobuf messages, or the other way round."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
 from workflowstore.client import _fields
-from workflowstore.client._info import BucketInfo, Durability, StoreInfo
+from workflowstore.client._info import BucketInfo, Durability, IndexInfo, StoreInfo
 from workflowstore.client._json import from_json, to_json
+from workflowstore.client._results import CountGroup, WorkflowCount
+from workflowstore.client._selection import OrderBy, WorkflowFilter
 from workflowstore.client._state import EventType, HistoryEvent, WorkflowState, WorkflowStatus, WorkflowView
 from workflowstore.client._timestamp import Timestamp, from_unix
-from workflowstore.client.errors import MalformedDocumentError
-from workflowstore.v1 import workflow_state_pb2, workflow_store_pb2
+from workflowstore.client.errors import MalformedDocumentError, MalformedEntry
+from workflowstore.v1 import workflow_filter_pb2, workflow_state_pb2, workflow_store_pb2
 
 _Number = TypeVar("_Number")
 
@@ -36,6 +38,11 @@ _VIEW_NUMBERS: Final = {
     WorkflowView.SUMMARY: workflow_state_pb2.WORKFLOW_VIEW_SUMMARY,
     WorkflowView.FULL: workflow_state_pb2.WORKFLOW_VIEW_FULL,
 }
+_ORDER_NUMBERS: Final = {
+    OrderBy.WORKFLOW_ID: workflow_store_pb2.ORDER_BY_WORKFLOW_ID,
+    OrderBy.CREATED_AT: workflow_store_pb2.ORDER_BY_CREATED_AT,
+    OrderBy.UPDATED_AT: workflow_store_pb2.ORDER_BY_UPDATED_AT,
+}
 _STATUSES: Final = {number: status for status, number in _STATUS_NUMBERS.items()}
 _EVENT_TYPES: Final = {number: event_type for event_type, number in _EVENT_TYPE_NUMBERS.items()}
 _DURABILITIES: Final = {
@@ -52,6 +59,36 @@ def view_number(view: Any, path: str) -> workflow_state_pb2.WorkflowView.ValueTy
     return _number(_VIEW_NUMBERS, view, path)
 
 
+def order_number(order_by: Any, path: str) -> workflow_store_pb2.OrderBy.ValueType:
+    return _number(_ORDER_NUMBERS, order_by, path)
+
+
+def filter_to_message(wanted: Any, path: str) -> workflow_filter_pb2.WorkflowFilter:
+    """The message of a filter.
+
+    Raises:
+        TypeError: A field is of the wrong type; the error names it.
+        ValueError: A field has a value that cannot be sent; the error names it.
+    """
+    if not isinstance(wanted, WorkflowFilter):
+        raise TypeError(f"{path}: must be a WorkflowFilter or None, not {type(wanted).__name__}")
+    statuses: Any = wanted.statuses
+    # Not any iterable: an iterator would be empty in the next call, and ask for any status.
+    if not isinstance(statuses, Collection) or isinstance(statuses, str):
+        words = f"such as [WorkflowStatus.RUNNING], not {type(statuses).__name__}"
+        raise TypeError(f"{path}.statuses: must be a collection, {words}")
+    return workflow_filter_pb2.WorkflowFilter(
+        statuses=[status_number(status, f"{path}.statuses[{i}]") for i, status in enumerate(statuses)],
+        workflow_id_prefix=_fields.text(wanted.workflow_id_prefix, f"{path}.workflow_id_prefix"),
+        run_id=_fields.text(wanted.run_id, f"{path}.run_id"),
+        labels=_fields.labels(wanted.labels, f"{path}.labels"),
+        created_after=_fields.moment(wanted.created_after, f"{path}.created_after"),
+        created_before=_fields.moment(wanted.created_before, f"{path}.created_before"),
+        updated_after=_fields.moment(wanted.updated_after, f"{path}.updated_after"),
+        updated_before=_fields.moment(wanted.updated_before, f"{path}.updated_before"),
+    )
+
+
 def state_to_message(state: WorkflowState, path: str) -> workflow_state_pb2.WorkflowState:
     """The message of a state. What only the service sets is left out.
 
@@ -61,8 +98,6 @@ def state_to_message(state: WorkflowState, path: str) -> workflow_state_pb2.Work
     """
     if not isinstance(state.history, tuple | list):
         raise TypeError(f"{path}.history: must be a tuple, not {type(state.history).__name__}")
-    if not isinstance(state.labels, Mapping):
-        raise TypeError(f"{path}.labels: must be a mapping, not {type(state.labels).__name__}")
     return workflow_state_pb2.WorkflowState(
         workflow_id=_fields.text(state.workflow_id, f"{path}.workflow_id"),
         run_id=_fields.text(state.run_id, f"{path}.run_id"),
@@ -73,10 +108,7 @@ def state_to_message(state: WorkflowState, path: str) -> workflow_state_pb2.Work
         history=[_event_to_message(event, f"{path}.history[{i}]") for i, event in enumerate(state.history)],
         created_at=_fields.moment(state.created_at, f"{path}.created_at"),
         updated_at=_fields.moment(state.updated_at, f"{path}.updated_at"),
-        labels={
-            _fields.text(key, f"{path}.labels"): _fields.text(value, f"{path}.labels[{key!r}]")
-            for key, value in state.labels.items()
-        },
+        labels=_fields.labels(state.labels, f"{path}.labels"),
     )
 
 
@@ -119,8 +151,32 @@ def from_moment(message: Any, field: str) -> Timestamp | None:
     return from_unix(timestamp.seconds, timestamp.nanos)
 
 
+def malformed_from_message(message: workflow_store_pb2.ListResponse) -> list[MalformedEntry]:
+    return [MalformedEntry(entry.key, entry.revision, entry.reason) for entry in message.malformed]
+
+
+def count_from_message(message: workflow_store_pb2.CountResponse) -> WorkflowCount:
+    return WorkflowCount(
+        count=message.count,
+        groups=tuple([CountGroup(key=_group_key(group), count=group.count) for group in message.groups]),
+        omitted_groups=message.omitted_groups,
+        malformed_count=message.malformed_count,
+        store_revision=message.store_revision,
+    )
+
+
+def _group_key(message: workflow_store_pb2.CountGroup) -> WorkflowStatus | str | None:
+    match message.WhichOneof("key"):
+        case "status":
+            return _STATUSES.get(message.status, WorkflowStatus.UNSPECIFIED)
+        case "label_value":
+            return message.label_value
+        case _:
+            return None
+
+
 def info_from_message(message: workflow_store_pb2.GetInfoResponse) -> StoreInfo:
-    bucket = message.bucket
+    bucket, index = message.bucket, message.index
     return StoreInfo(
         server_version=message.server_version,
         nats_server_version=message.nats_server_version,
@@ -140,6 +196,14 @@ def info_from_message(message: workflow_store_pb2.GetInfoResponse) -> StoreInfo:
         ),
         store_revision=message.store_revision,
         document_bytes_max=message.document_bytes_max,
+        index=IndexInfo(
+            revision=index.revision,
+            lag=index.lag,
+            ready=index.ready,
+            workflow_count=index.workflow_count,
+            malformed_count=index.malformed_count,
+            on_disk=index.on_disk,
+        ),
     )
 
 

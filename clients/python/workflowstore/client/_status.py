@@ -29,6 +29,7 @@ _BY_REASON: Final[dict[str, tuple[type[WorkflowStoreError], Outcome]]] = {
     "ERROR_REASON_STORAGE_UNAVAILABLE": (errors.UnavailableError, "unknown"),
     "ERROR_REASON_SHUTTING_DOWN": (errors.UnavailableError, "not_applied"),
     "ERROR_REASON_BUCKET_RECREATED": (errors.UnavailableError, "not_applied"),
+    "ERROR_REASON_INDEX_BEHIND": (errors.UnavailableError, "not_applied"),
     "ERROR_REASON_BUCKET_NOT_FOUND": (errors.BucketNotFoundError, "not_applied"),
     "ERROR_REASON_BUCKET_CONFIGURATION": (errors.BucketConfigurationError, "not_applied"),
     "ERROR_REASON_MALFORMED_DOCUMENT": (errors.MalformedDocumentError, "not_applied"),

@@ -13,6 +13,7 @@ All of them are a WorkflowStoreError. A failure that the server explains has a `
     UNAVAILABLE          ERROR_REASON_STORAGE_UNAVAILABLE        UnavailableError
     UNAVAILABLE          ERROR_REASON_SHUTTING_DOWN              UnavailableError
     UNAVAILABLE          ERROR_REASON_BUCKET_RECREATED           UnavailableError
+    UNAVAILABLE          ERROR_REASON_INDEX_BEHIND               UnavailableError
     FAILED_PRECONDITION  ERROR_REASON_BUCKET_NOT_FOUND           BucketNotFoundError
     FAILED_PRECONDITION  ERROR_REASON_BUCKET_CONFIGURATION       BucketConfigurationError
     DATA_LOSS            ERROR_REASON_MALFORMED_DOCUMENT         MalformedDocumentError
@@ -177,7 +178,7 @@ class StorageFullError(WorkflowStoreError):
 
 
 class UnavailableError(WorkflowStoreError):
-    """The server or its storage cannot be reached, or is stopping. See `outcome` and `retry_after_seconds`."""
+    """The server, its storage or its index cannot answer for now. See `outcome` and `retry_after_seconds`."""
 
 
 class DeadlineExceededError(WorkflowStoreError):

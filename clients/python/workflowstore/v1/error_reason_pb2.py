@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#workflowstore/v1/error_reason.proto\x12\x10workflowstore.v1*\x90\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12#\n\x1f\x45RROR_REASON_WORKFLOW_NOT_FOUND\x10\x02\x12(\n$ERROR_REASON_WORKFLOW_ALREADY_EXISTS\x10\x03\x12\"\n\x1e\x45RROR_REASON_REVISION_MISMATCH\x10\x04\x12 \n\x1c\x45RROR_REASON_STATE_TOO_LARGE\x10\x05\x12\x1d\n\x19\x45RROR_REASON_STORAGE_FULL\x10\x06\x12$\n ERROR_REASON_STORAGE_UNAVAILABLE\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\x08\x12!\n\x1d\x45RROR_REASON_BUCKET_RECREATED\x10\t\x12!\n\x1d\x45RROR_REASON_BUCKET_NOT_FOUND\x10\n\x12%\n!ERROR_REASON_BUCKET_CONFIGURATION\x10\x0b\x12#\n\x1f\x45RROR_REASON_MALFORMED_DOCUMENT\x10\x0c\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\r\x12\x1a\n\x16\x45RROR_REASON_CONTENDED\x10\x0e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#workflowstore/v1/error_reason.proto\x12\x10workflowstore.v1*\xaf\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12#\n\x1f\x45RROR_REASON_WORKFLOW_NOT_FOUND\x10\x02\x12(\n$ERROR_REASON_WORKFLOW_ALREADY_EXISTS\x10\x03\x12\"\n\x1e\x45RROR_REASON_REVISION_MISMATCH\x10\x04\x12 \n\x1c\x45RROR_REASON_STATE_TOO_LARGE\x10\x05\x12\x1d\n\x19\x45RROR_REASON_STORAGE_FULL\x10\x06\x12$\n ERROR_REASON_STORAGE_UNAVAILABLE\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\x08\x12!\n\x1d\x45RROR_REASON_BUCKET_RECREATED\x10\t\x12!\n\x1d\x45RROR_REASON_BUCKET_NOT_FOUND\x10\n\x12%\n!ERROR_REASON_BUCKET_CONFIGURATION\x10\x0b\x12#\n\x1f\x45RROR_REASON_MALFORMED_DOCUMENT\x10\x0c\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\r\x12\x1a\n\x16\x45RROR_REASON_CONTENDED\x10\x0e\x12\x1d\n\x19\x45RROR_REASON_INDEX_BEHIND\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'workflowstore.v1.error_reas
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=58
-  _globals['_ERRORREASON']._serialized_end=586
+  _globals['_ERRORREASON']._serialized_end=617
 # @@protoc_insertion_point(module_scope)

@@ -127,6 +127,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: { "reason": "ERROR_REASON_CONTENDED", "domain": "workflowstore",
                "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "attempts": "16" } }
     """
+    ERROR_REASON_INDEX_BEHIND: _ErrorReason.ValueType  # 15
+    """The index has not caught up with the bucket in time, so List or Count could not be answered with every write that
+    was acknowledged before the call: it is being built, or the server is overloaded. `lag` is how many revisions of
+    the bucket it is behind, `index_revision` and `store_revision` where it is and where the bucket was when the server
+    last looked, `detail` what the server is doing about it. Other calls are not affected. A google.rpc.RetryInfo
+    comes along. Code UNAVAILABLE.
+
+    Example: { "reason": "ERROR_REASON_INDEX_BEHIND", "domain": "workflowstore",
+               "metadata": { "bucket": "beluga_workflows", "index_revision": "340000", "store_revision": "1000000",
+                             "lag": "660000", "detail": "the index is being built" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the vocabulary of failures. Every error of WorkflowStore carries a google.rpc.ErrorInfo whose
@@ -239,5 +250,16 @@ was written. Try again. A google.rpc.RetryInfo comes along. Code ABORTED.
 
 Example: { "reason": "ERROR_REASON_CONTENDED", "domain": "workflowstore",
            "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "attempts": "16" } }
+"""
+ERROR_REASON_INDEX_BEHIND: ErrorReason.ValueType  # 15
+"""The index has not caught up with the bucket in time, so List or Count could not be answered with every write that
+was acknowledged before the call: it is being built, or the server is overloaded. `lag` is how many revisions of
+the bucket it is behind, `index_revision` and `store_revision` where it is and where the bucket was when the server
+last looked, `detail` what the server is doing about it. Other calls are not affected. A google.rpc.RetryInfo
+comes along. Code UNAVAILABLE.
+
+Example: { "reason": "ERROR_REASON_INDEX_BEHIND", "domain": "workflowstore",
+           "metadata": { "bucket": "beluga_workflows", "index_revision": "340000", "store_revision": "1000000",
+                         "lag": "660000", "detail": "the index is being built" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -22,16 +22,21 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from workflowstore.v1 import workflow_state_pb2 as workflowstore_dot_v1_dot_workflow__state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&workflowstore/v1/workflow_filter.proto\x12\x10workflowstore.v1\x1a%workflowstore/v1/workflow_state.proto\"N\n\x0eWorkflowFilter\x12<\n\x08statuses\x18\x01 \x03(\x0e\x32 .workflowstore.v1.WorkflowStatusR\x08statusesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&workflowstore/v1/workflow_filter.proto\x12\x10workflowstore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%workflowstore/v1/workflow_state.proto\"\x9c\x04\n\x0eWorkflowFilter\x12<\n\x08statuses\x18\x01 \x03(\x0e\x32 .workflowstore.v1.WorkflowStatusR\x08statuses\x12,\n\x12workflow_id_prefix\x18\x02 \x01(\tR\x10workflowIdPrefix\x12\x15\n\x06run_id\x18\x03 \x01(\tR\x05runId\x12\x44\n\x06labels\x18\x04 \x03(\x0b\x32,.workflowstore.v1.WorkflowFilter.LabelsEntryR\x06labels\x12?\n\rcreated_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0c\x63reatedAfter\x12\x41\n\x0e\x63reated_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rcreatedBefore\x12?\n\rupdated_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0cupdatedAfter\x12\x41\n\x0eupdated_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rupdatedBefore\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'workflowstore.v1.workflow_filter_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKFLOWFILTER']._serialized_start=99
-  _globals['_WORKFLOWFILTER']._serialized_end=177
+  _globals['_WORKFLOWFILTER_LABELSENTRY']._loaded_options = None
+  _globals['_WORKFLOWFILTER_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_WORKFLOWFILTER']._serialized_start=133
+  _globals['_WORKFLOWFILTER']._serialized_end=673
+  _globals['_WORKFLOWFILTER_LABELSENTRY']._serialized_start=616
+  _globals['_WORKFLOWFILTER_LABELSENTRY']._serialized_end=673
 # @@protoc_insertion_point(module_scope)

@@ -27,15 +27,17 @@ from workflowstore.v1 import workflow_filter_pb2 as workflowstore_dot_v1_dot_wor
 from workflowstore.v1 import workflow_state_pb2 as workflowstore_dot_v1_dot_workflow__state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%workflowstore/v1/workflow_store.proto\x12\x10workflowstore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&workflowstore/v1/workflow_filter.proto\x1a%workflowstore/v1/workflow_state.proto\"\xa4\x01\n\x0bSaveRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x35\n\x05state\x18\x02 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\x12\x30\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00R\x10\x65xpectedRevision\x88\x01\x01\x42\x14\n\x12_expected_revision\"\xa0\x01\n\x0cSaveResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x04R\x08revision\x12\x39\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tupdatedAt\"z\n\x0bLoadRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x1f\n\x0bworkflow_id\x18\x02 \x01(\tR\nworkflowId\x12\x32\n\x04view\x18\x03 \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\"E\n\x0cLoadResponse\x12\x35\n\x05state\x18\x01 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\"\xa9\x01\n\x0bListRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x38\n\x06\x66ilter\x18\x02 \x01(\x0b\x32 .workflowstore.v1.WorkflowFilterR\x06\x66ilter\x12\x32\n\x04view\x18\x03 \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\x12\x14\n\x05limit\x18\x04 \x01(\x03R\x05limit\"\xae\x01\n\x0cListResponse\x12\x37\n\x06states\x18\x01 \x03(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x06states\x12%\n\x0estore_revision\x18\x02 \x01(\x04R\rstoreRevision\x12>\n\tmalformed\x18\x03 \x03(\x0b\x32 .workflowstore.v1.MalformedEntryR\tmalformed\"V\n\x0eMalformedEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n\x08revision\x18\x02 \x01(\x04R\x08revision\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"\xa6\x01\n\rDeleteRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x1f\n\x0bworkflow_id\x18\x02 \x01(\tR\nworkflowId\x12\x30\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00R\x10\x65xpectedRevision\x88\x01\x01\x12\x14\n\x05purge\x18\x04 \x01(\x08R\x05purgeB\x14\n\x12_expected_revision\"*\n\x0e\x44\x65leteResponse\x12\x18\n\x07\x65xisted\x18\x01 \x01(\x08R\x07\x65xisted\"(\n\x0eGetInfoRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\"\xf0\x02\n\x0fGetInfoResponse\x12%\n\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x12.\n\x13nats_server_version\x18\x02 \x01(\tR\x11natsServerVersion\x12#\n\rnats_embedded\x18\x03 \x01(\x08R\x0cnatsEmbedded\x12<\n\ndurability\x18\x04 \x01(\x0e\x32\x1c.workflowstore.v1.DurabilityR\ndurability\x12\x18\n\x07\x62uckets\x18\x05 \x03(\tR\x07\x62uckets\x12\x34\n\x06\x62ucket\x18\x06 \x01(\x0b\x32\x1c.workflowstore.v1.BucketInfoR\x06\x62ucket\x12%\n\x0estore_revision\x18\x07 \x01(\x04R\rstoreRevision\x12,\n\x12\x64ocument_bytes_max\x18\x08 \x01(\x03R\x10\x64ocumentBytesMax\"\x8b\x02\n\nBucketInfo\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07history\x18\x02 \x01(\x03R\x07history\x12\x1a\n\x08replicas\x18\x03 \x01(\x03R\x08replicas\x12\x1b\n\tmax_bytes\x18\x04 \x01(\x03R\x08maxBytes\x12&\n\x0fmax_age_seconds\x18\x05 \x01(\x01R\rmaxAgeSeconds\x12\x17\n\x07on_disk\x18\x06 \x01(\x08R\x06onDisk\x12!\n\x0c\x61llow_direct\x18\x07 \x01(\x08R\x0b\x61llowDirect\x12\x1c\n\trevisions\x18\x08 \x01(\x04R\trevisions\x12\x14\n\x05\x62ytes\x18\t \x01(\x04R\x05\x62ytes*d\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44URABILITY_FSYNC_ALWAYS\x10\x01\x12\x1d\n\x19\x44URABILITY_FSYNC_INTERVAL\x10\x02\x32\x83\x03\n\rWorkflowStore\x12\x45\n\x04Save\x12\x1d.workflowstore.v1.SaveRequest\x1a\x1e.workflowstore.v1.SaveResponse\x12\x45\n\x04Load\x12\x1d.workflowstore.v1.LoadRequest\x1a\x1e.workflowstore.v1.LoadResponse\x12G\n\x04List\x12\x1d.workflowstore.v1.ListRequest\x1a\x1e.workflowstore.v1.ListResponse0\x01\x12K\n\x06\x44\x65lete\x12\x1f.workflowstore.v1.DeleteRequest\x1a .workflowstore.v1.DeleteResponse\x12N\n\x07GetInfo\x12 .workflowstore.v1.GetInfoRequest\x1a!.workflowstore.v1.GetInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%workflowstore/v1/workflow_store.proto\x12\x10workflowstore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&workflowstore/v1/workflow_filter.proto\x1a%workflowstore/v1/workflow_state.proto\"\xa4\x01\n\x0bSaveRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x35\n\x05state\x18\x02 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\x12\x30\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00R\x10\x65xpectedRevision\x88\x01\x01\x42\x14\n\x12_expected_revision\"\xa0\x01\n\x0cSaveResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x04R\x08revision\x12\x39\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tupdatedAt\"z\n\x0bLoadRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x1f\n\x0bworkflow_id\x18\x02 \x01(\tR\nworkflowId\x12\x32\n\x04view\x18\x03 \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\"E\n\x0cLoadResponse\x12\x35\n\x05state\x18\x01 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\"\x9e\x02\n\x0bListRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x38\n\x06\x66ilter\x18\x02 \x01(\x0b\x32 .workflowstore.v1.WorkflowFilterR\x06\x66ilter\x12\x32\n\x04view\x18\x03 \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\x12\x14\n\x05limit\x18\x04 \x01(\x03R\x05limit\x12\x34\n\x08order_by\x18\x05 \x01(\x0e\x32\x19.workflowstore.v1.OrderByR\x07orderBy\x12\x1e\n\ndescending\x18\x06 \x01(\x08R\ndescending\x12\x1d\n\npage_token\x18\x07 \x01(\tR\tpageToken\"\xd6\x01\n\x0cListResponse\x12\x37\n\x06states\x18\x01 \x03(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x06states\x12%\n\x0estore_revision\x18\x02 \x01(\x04R\rstoreRevision\x12>\n\tmalformed\x18\x03 \x03(\x0b\x32 .workflowstore.v1.MalformedEntryR\tmalformed\x12&\n\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\"\x9e\x01\n\x0c\x43ountRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x38\n\x06\x66ilter\x18\x02 \x01(\x0b\x32 .workflowstore.v1.WorkflowFilterR\x06\x66ilter\x12\x18\n\x06status\x18\x03 \x01(\x08H\x00R\x06status\x12\x16\n\x05label\x18\x04 \x01(\tH\x00R\x05labelB\n\n\x08group_by\"\xd2\x01\n\rCountResponse\x12\x14\n\x05\x63ount\x18\x01 \x01(\x03R\x05\x63ount\x12\x34\n\x06groups\x18\x02 \x03(\x0b\x32\x1c.workflowstore.v1.CountGroupR\x06groups\x12%\n\x0eomitted_groups\x18\x03 \x01(\x03R\romittedGroups\x12\'\n\x0fmalformed_count\x18\x04 \x01(\x03R\x0emalformedCount\x12%\n\x0estore_revision\x18\x05 \x01(\x04R\rstoreRevision\"\x88\x01\n\nCountGroup\x12:\n\x06status\x18\x01 \x01(\x0e\x32 .workflowstore.v1.WorkflowStatusH\x00R\x06status\x12!\n\x0blabel_value\x18\x02 \x01(\tH\x00R\nlabelValue\x12\x14\n\x05\x63ount\x18\x03 \x01(\x03R\x05\x63ountB\x05\n\x03key\"V\n\x0eMalformedEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n\x08revision\x18\x02 \x01(\x04R\x08revision\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"\xa6\x01\n\rDeleteRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x1f\n\x0bworkflow_id\x18\x02 \x01(\tR\nworkflowId\x12\x30\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00R\x10\x65xpectedRevision\x88\x01\x01\x12\x14\n\x05purge\x18\x04 \x01(\x08R\x05purgeB\x14\n\x12_expected_revision\"*\n\x0e\x44\x65leteResponse\x12\x18\n\x07\x65xisted\x18\x01 \x01(\x08R\x07\x65xisted\"(\n\x0eGetInfoRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\"\xa3\x03\n\x0fGetInfoResponse\x12%\n\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x12.\n\x13nats_server_version\x18\x02 \x01(\tR\x11natsServerVersion\x12#\n\rnats_embedded\x18\x03 \x01(\x08R\x0cnatsEmbedded\x12<\n\ndurability\x18\x04 \x01(\x0e\x32\x1c.workflowstore.v1.DurabilityR\ndurability\x12\x18\n\x07\x62uckets\x18\x05 \x03(\tR\x07\x62uckets\x12\x34\n\x06\x62ucket\x18\x06 \x01(\x0b\x32\x1c.workflowstore.v1.BucketInfoR\x06\x62ucket\x12%\n\x0estore_revision\x18\x07 \x01(\x04R\rstoreRevision\x12,\n\x12\x64ocument_bytes_max\x18\x08 \x01(\x03R\x10\x64ocumentBytesMax\x12\x31\n\x05index\x18\t \x01(\x0b\x32\x1b.workflowstore.v1.IndexInfoR\x05index\"\xb8\x01\n\tIndexInfo\x12\x1a\n\x08revision\x18\x01 \x01(\x04R\x08revision\x12\x10\n\x03lag\x18\x02 \x01(\x04R\x03lag\x12\x14\n\x05ready\x18\x03 \x01(\x08R\x05ready\x12%\n\x0eworkflow_count\x18\x04 \x01(\x03R\rworkflowCount\x12\'\n\x0fmalformed_count\x18\x05 \x01(\x03R\x0emalformedCount\x12\x17\n\x07on_disk\x18\x06 \x01(\x08R\x06onDisk\"\x8b\x02\n\nBucketInfo\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07history\x18\x02 \x01(\x03R\x07history\x12\x1a\n\x08replicas\x18\x03 \x01(\x03R\x08replicas\x12\x1b\n\tmax_bytes\x18\x04 \x01(\x03R\x08maxBytes\x12&\n\x0fmax_age_seconds\x18\x05 \x01(\x01R\rmaxAgeSeconds\x12\x17\n\x07on_disk\x18\x06 \x01(\x08R\x06onDisk\x12!\n\x0c\x61llow_direct\x18\x07 \x01(\x08R\x0b\x61llowDirect\x12\x1c\n\trevisions\x18\x08 \x01(\x04R\trevisions\x12\x14\n\x05\x62ytes\x18\t \x01(\x04R\x05\x62ytes*o\n\x07OrderBy\x12\x18\n\x14ORDER_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14ORDER_BY_WORKFLOW_ID\x10\x01\x12\x17\n\x13ORDER_BY_CREATED_AT\x10\x02\x12\x17\n\x13ORDER_BY_UPDATED_AT\x10\x03*d\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44URABILITY_FSYNC_ALWAYS\x10\x01\x12\x1d\n\x19\x44URABILITY_FSYNC_INTERVAL\x10\x02\x32\xcd\x03\n\rWorkflowStore\x12\x45\n\x04Save\x12\x1d.workflowstore.v1.SaveRequest\x1a\x1e.workflowstore.v1.SaveResponse\x12\x45\n\x04Load\x12\x1d.workflowstore.v1.LoadRequest\x1a\x1e.workflowstore.v1.LoadResponse\x12G\n\x04List\x12\x1d.workflowstore.v1.ListRequest\x1a\x1e.workflowstore.v1.ListResponse0\x01\x12H\n\x05\x43ount\x12\x1e.workflowstore.v1.CountRequest\x1a\x1f.workflowstore.v1.CountResponse\x12K\n\x06\x44\x65lete\x12\x1f.workflowstore.v1.DeleteRequest\x1a .workflowstore.v1.DeleteResponse\x12N\n\x07GetInfo\x12 .workflowstore.v1.GetInfoRequest\x1a!.workflowstore.v1.GetInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'workflowstore.v1.workflow_store_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DURABILITY']._serialized_start=2029
-  _globals['_DURABILITY']._serialized_end=2129
+  _globals['_ORDERBY']._serialized_start=2937
+  _globals['_ORDERBY']._serialized_end=3048
+  _globals['_DURABILITY']._serialized_start=3050
+  _globals['_DURABILITY']._serialized_end=3150
   _globals['_SAVEREQUEST']._serialized_start=172
   _globals['_SAVEREQUEST']._serialized_end=336
   _globals['_SAVERESPONSE']._serialized_start=339
@@ -45,21 +47,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOADRESPONSE']._serialized_start=625
   _globals['_LOADRESPONSE']._serialized_end=694
   _globals['_LISTREQUEST']._serialized_start=697
-  _globals['_LISTREQUEST']._serialized_end=866
-  _globals['_LISTRESPONSE']._serialized_start=869
-  _globals['_LISTRESPONSE']._serialized_end=1043
-  _globals['_MALFORMEDENTRY']._serialized_start=1045
-  _globals['_MALFORMEDENTRY']._serialized_end=1131
-  _globals['_DELETEREQUEST']._serialized_start=1134
-  _globals['_DELETEREQUEST']._serialized_end=1300
-  _globals['_DELETERESPONSE']._serialized_start=1302
-  _globals['_DELETERESPONSE']._serialized_end=1344
-  _globals['_GETINFOREQUEST']._serialized_start=1346
-  _globals['_GETINFOREQUEST']._serialized_end=1386
-  _globals['_GETINFORESPONSE']._serialized_start=1389
-  _globals['_GETINFORESPONSE']._serialized_end=1757
-  _globals['_BUCKETINFO']._serialized_start=1760
-  _globals['_BUCKETINFO']._serialized_end=2027
-  _globals['_WORKFLOWSTORE']._serialized_start=2132
-  _globals['_WORKFLOWSTORE']._serialized_end=2519
+  _globals['_LISTREQUEST']._serialized_end=983
+  _globals['_LISTRESPONSE']._serialized_start=986
+  _globals['_LISTRESPONSE']._serialized_end=1200
+  _globals['_COUNTREQUEST']._serialized_start=1203
+  _globals['_COUNTREQUEST']._serialized_end=1361
+  _globals['_COUNTRESPONSE']._serialized_start=1364
+  _globals['_COUNTRESPONSE']._serialized_end=1574
+  _globals['_COUNTGROUP']._serialized_start=1577
+  _globals['_COUNTGROUP']._serialized_end=1713
+  _globals['_MALFORMEDENTRY']._serialized_start=1715
+  _globals['_MALFORMEDENTRY']._serialized_end=1801
+  _globals['_DELETEREQUEST']._serialized_start=1804
+  _globals['_DELETEREQUEST']._serialized_end=1970
+  _globals['_DELETERESPONSE']._serialized_start=1972
+  _globals['_DELETERESPONSE']._serialized_end=2014
+  _globals['_GETINFOREQUEST']._serialized_start=2016
+  _globals['_GETINFOREQUEST']._serialized_end=2056
+  _globals['_GETINFORESPONSE']._serialized_start=2059
+  _globals['_GETINFORESPONSE']._serialized_end=2478
+  _globals['_INDEXINFO']._serialized_start=2481
+  _globals['_INDEXINFO']._serialized_end=2665
+  _globals['_BUCKETINFO']._serialized_start=2668
+  _globals['_BUCKETINFO']._serialized_end=2935
+  _globals['_WORKFLOWSTORE']._serialized_start=3153
+  _globals['_WORKFLOWSTORE']._serialized_end=3614
 # @@protoc_insertion_point(module_scope)

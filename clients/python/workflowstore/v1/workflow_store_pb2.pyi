@@ -22,6 +22,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _OrderBy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OrderByEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderBy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ORDER_BY_UNSPECIFIED: _OrderBy.ValueType  # 0
+    """The default: by workflow id."""
+    ORDER_BY_WORKFLOW_ID: _OrderBy.ValueType  # 1
+    """By workflow id: by the bytes of its UTF-8, which is by code points."""
+    ORDER_BY_CREATED_AT: _OrderBy.ValueType  # 2
+    """By the time of creation, the earliest first."""
+    ORDER_BY_UPDATED_AT: _OrderBy.ValueType  # 3
+    """By the time of the last update, the earliest first."""
+
+class OrderBy(_OrderBy, metaclass=_OrderByEnumTypeWrapper):
+    """OrderBy is what the states of a List are ordered by. States alike in it are ordered by workflow id."""
+
+ORDER_BY_UNSPECIFIED: OrderBy.ValueType  # 0
+"""The default: by workflow id."""
+ORDER_BY_WORKFLOW_ID: OrderBy.ValueType  # 1
+"""By workflow id: by the bytes of its UTF-8, which is by code points."""
+ORDER_BY_CREATED_AT: OrderBy.ValueType  # 2
+"""By the time of creation, the earliest first."""
+ORDER_BY_UPDATED_AT: OrderBy.ValueType  # 3
+"""By the time of the last update, the earliest first."""
+Global___OrderBy: _TypeAlias = OrderBy  # noqa: Y015
+
 class _Durability:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -178,12 +206,24 @@ class ListRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    DESCENDING_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     view: _workflow_state_pb2.WorkflowView.ValueType
     """How much of each state to reply with. Default SUMMARY."""
     limit: _builtins.int
-    """The most states to reply with. 0 = all. Negative is refused."""
+    """The most states to reply with. 0 = all. Negative is refused. Counts anew in a call with a `page_token`."""
+    order_by: Global___OrderBy.ValueType
+    """What the states are ordered by. Default: workflow id."""
+    descending: _builtins.bool
+    """The other way round: the last id, or the latest time, first."""
+    page_token: _builtins.str
+    """The `next_page_token` of a chunk, to go on after that chunk; the states of the chunk and those before it do not
+    come again. Bucket, filter, `order_by` and `descending` must be those of the call that it came from; `view` and
+    `limit` may differ. Empty = from the beginning.
+    """
     @_builtins.property
     def filter(self) -> _workflow_filter_pb2.WorkflowFilter:
         """Which workflows. Absent = all."""
@@ -195,10 +235,13 @@ class ListRequest(_message.Message):
         filter: _workflow_filter_pb2.WorkflowFilter | None = ...,
         view: _workflow_state_pb2.WorkflowView.ValueType = ...,
         limit: _builtins.int = ...,
+        order_by: Global___OrderBy.ValueType = ...,
+        descending: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "filter", b"filter", "limit", b"limit", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "descending", b"descending", "filter", b"filter", "limit", b"limit", "order_by", b"order_by", "page_token", b"page_token", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -215,18 +258,21 @@ class ListResponse(_message.Message):
     STATES_FIELD_NUMBER: _builtins.int
     STORE_REVISION_FIELD_NUMBER: _builtins.int
     MALFORMED_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     store_revision: _builtins.int
-    """The store revision: every write up to this revision of the bucket is reflected in the stream. The same in every
-    chunk.
+    """The store revision: every write up to this revision of the bucket is reflected in this chunk and in those that
+    follow in the stream. The same in every chunk of one call.
     """
+    next_page_token: _builtins.str
+    """Resumes the List after this chunk, see ListRequest.page_token. Empty = nothing is left."""
     @_builtins.property
     def states(self) -> _containers.RepeatedCompositeFieldContainer[_workflow_state_pb2.WorkflowState]:
         """The states of this chunk."""
 
     @_builtins.property
     def malformed(self) -> _containers.RepeatedCompositeFieldContainer[Global___MalformedEntry]:
-        """Stored documents met since the last chunk that cannot be decoded. They are reported whatever the filter, and do
-        not count towards the limit.
+        """Stored documents that cannot be decoded. They come before the states, are reported whatever the filter (only a
+        `workflow_id_prefix` leaves out those of other ids), and do not count towards the limit.
         """
 
     def __init__(
@@ -235,14 +281,127 @@ class ListResponse(_message.Message):
         states: _abc.Iterable[_workflow_state_pb2.WorkflowState] | None = ...,
         store_revision: _builtins.int = ...,
         malformed: _abc.Iterable[Global___MalformedEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["malformed", b"malformed", "states", b"states", "store_revision", b"store_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["malformed", b"malformed", "next_page_token", b"next_page_token", "states", b"states", "store_revision", b"store_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListResponse: _TypeAlias = ListResponse  # noqa: Y015
+
+@_typing.final
+class CountRequest(_message.Message):
+    """CountRequest is what Count takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    bucket: _builtins.str
+    """The bucket. Empty = the server's first."""
+    status: _builtins.bool
+    """True = each status. False = nothing."""
+    label: _builtins.str
+    """Each value of the label with this key: 1 to 128 bytes of UTF-8."""
+    @_builtins.property
+    def filter(self) -> _workflow_filter_pb2.WorkflowFilter:
+        """Which workflows. Absent = all."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _builtins.str = ...,
+        filter: _workflow_filter_pb2.WorkflowFilter | None = ...,
+        status: _builtins.bool = ...,
+        label: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "group_by", b"group_by", "label", b"label", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "filter", b"filter", "group_by", b"group_by", "label", b"label", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_group_by: _TypeAlias = _typing.Literal["status", "label"]  # noqa: Y015
+    _WhichOneofArgType_group_by: _TypeAlias = _typing.Literal["group_by", b"group_by"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_group_by) -> _WhichOneofReturnType_group_by | None: ...
+
+Global___CountRequest: _TypeAlias = CountRequest  # noqa: Y015
+
+@_typing.final
+class CountResponse(_message.Message):
+    """CountResponse is what Count replies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    OMITTED_GROUPS_FIELD_NUMBER: _builtins.int
+    MALFORMED_COUNT_FIELD_NUMBER: _builtins.int
+    STORE_REVISION_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many workflows match."""
+    omitted_groups: _builtins.int
+    """Groups beyond the 1,000, which are left out. 0 = none."""
+    malformed_count: _builtins.int
+    """Stored documents that cannot be decoded, and so are in no other number here; see ListResponse.malformed."""
+    store_revision: _builtins.int
+    """The store revision: every write up to this revision of the bucket is reflected."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___CountGroup]:
+        """The groups, the largest first, of alike ones the least status or value first; none is empty. Workflows that lack
+        the label are in a group of their own, without a value. At most 1,000 groups.
+        """
+
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        groups: _abc.Iterable[Global___CountGroup] | None = ...,
+        omitted_groups: _builtins.int = ...,
+        malformed_count: _builtins.int = ...,
+        store_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "groups", b"groups", "malformed_count", b"malformed_count", "omitted_groups", b"omitted_groups", "store_revision", b"store_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountResponse: _TypeAlias = CountResponse  # noqa: Y015
+
+@_typing.final
+class CountGroup(_message.Message):
+    """CountGroup is the workflows that are alike in what the Count is grouped by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    LABEL_VALUE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    status: _workflow_state_pb2.WorkflowStatus.ValueType
+    """The status."""
+    label_value: _builtins.str
+    """The value of the label. Absent = they lack the label."""
+    count: _builtins.int
+    """How many they are."""
+    def __init__(
+        self,
+        *,
+        status: _workflow_state_pb2.WorkflowStatus.ValueType = ...,
+        label_value: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "label_value", b"label_value", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "key", b"key", "label_value", b"label_value", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["status", "label_value"]  # noqa: Y015
+    _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_key) -> _WhichOneofReturnType_key | None: ...
+
+Global___CountGroup: _TypeAlias = CountGroup  # noqa: Y015
 
 @_typing.final
 class MalformedEntry(_message.Message):
@@ -372,6 +531,7 @@ class GetInfoResponse(_message.Message):
     BUCKET_FIELD_NUMBER: _builtins.int
     STORE_REVISION_FIELD_NUMBER: _builtins.int
     DOCUMENT_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
     server_version: _builtins.str
     """Version of this server."""
     nats_server_version: _builtins.str
@@ -392,6 +552,10 @@ class GetInfoResponse(_message.Message):
     def bucket(self) -> Global___BucketInfo:
         """The bucket asked for."""
 
+    @_builtins.property
+    def index(self) -> Global___IndexInfo:
+        """The index of the bucket on this server, which answers List and Count."""
+
     def __init__(
         self,
         *,
@@ -403,14 +567,61 @@ class GetInfoResponse(_message.Message):
         bucket: Global___BucketInfo | None = ...,
         store_revision: _builtins.int = ...,
         document_bytes_max: _builtins.int = ...,
+        index: Global___IndexInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "index", b"index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "buckets", b"buckets", "document_bytes_max", b"document_bytes_max", "durability", b"durability", "nats_embedded", b"nats_embedded", "nats_server_version", b"nats_server_version", "server_version", b"server_version", "store_revision", b"store_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "buckets", b"buckets", "document_bytes_max", b"document_bytes_max", "durability", b"durability", "index", b"index", "nats_embedded", b"nats_embedded", "nats_server_version", b"nats_server_version", "server_version", b"server_version", "store_revision", b"store_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetInfoResponse: _TypeAlias = GetInfoResponse  # noqa: Y015
+
+@_typing.final
+class IndexInfo(_message.Message):
+    """IndexInfo is how far the index of a bucket is. Each server has an index of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    LAG_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    WORKFLOW_COUNT_FIELD_NUMBER: _builtins.int
+    MALFORMED_COUNT_FIELD_NUMBER: _builtins.int
+    ON_DISK_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The newest revision of the bucket that it reflects."""
+    lag: _builtins.int
+    """Revisions of the bucket that it does not reflect yet: `store_revision` less `revision`, and 0 while the two are
+    of different times. A List or Count catches up with them first.
+    """
+    ready: _builtins.bool
+    """Whether it has caught up since this server started, or since it was last built anew. Until then List and Count
+    wait, and fail as UNAVAILABLE with ERROR_REASON_INDEX_BEHIND when it takes too long.
+    """
+    workflow_count: _builtins.int
+    """Workflows in it."""
+    malformed_count: _builtins.int
+    """Malformed entries in it."""
+    on_disk: _builtins.bool
+    """Whether it is kept on disk; false = in memory, to be built anew at every start."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        lag: _builtins.int = ...,
+        ready: _builtins.bool = ...,
+        workflow_count: _builtins.int = ...,
+        malformed_count: _builtins.int = ...,
+        on_disk: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag", "malformed_count", b"malformed_count", "on_disk", b"on_disk", "ready", b"ready", "revision", b"revision", "workflow_count", b"workflow_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IndexInfo: _TypeAlias = IndexInfo  # noqa: Y015
 
 @_typing.final
 class BucketInfo(_message.Message):
@@ -440,7 +651,7 @@ class BucketInfo(_message.Message):
     on_disk: _builtins.bool
     """Whether it is kept on disk; false = in memory only."""
     allow_direct: _builtins.bool
-    """Whether batched direct reads are allowed, which List needs."""
+    """Whether batched direct reads are allowed, which List and Count need."""
     revisions: _builtins.int
     """Revisions it holds, delete markers included."""
     bytes: _builtins.int

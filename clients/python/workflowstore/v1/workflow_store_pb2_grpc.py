@@ -53,6 +53,11 @@ class WorkflowStoreStub(object):
                 request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListRequest.SerializeToString,
                 response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListResponse.FromString,
                 _registered_method=True)
+        self.Count = channel.unary_unary(
+                '/workflowstore.v1.WorkflowStore/Count',
+                request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.CountRequest.SerializeToString,
+                response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.CountResponse.FromString,
+                _registered_method=True)
         self.Delete = channel.unary_unary(
                 '/workflowstore.v1.WorkflowStore/Delete',
                 request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.DeleteRequest.SerializeToString,
@@ -94,14 +99,33 @@ class WorkflowStoreServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """List streams all states that match, in the order in which they were last written, oldest first. It sees every
-        write acknowledged before the call, and each workflow at most once. A workflow that is written while the List
-        runs appears in its old or its new state. It costs one pass over the bucket, whatever the filter: about
-        a second for each 25,000 small states.
+        """List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
+        whatever writer of the bucket: the server's index catches up first.
 
-        The stream is complete only if it ends with OK. A reader that stops reading stops the pass; nothing piles up.
+        The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
+        ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
 
-        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE.
+        While workflows are written during a List (or between its parts), each state is the one before or the one after
+        the write. Ordered by workflow id, no workflow that exists and matches throughout is missed, and none repeated.
+        Ordered by created_at the same holds while writers keep created_at as it was. Ordered by updated_at, a workflow
+        that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
+        missed, because it has moved to where the List has been.
+
+        A reader that stops reading stops the work; nothing piles up.
+
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
+        ERROR_REASON_INDEX_BEHIND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Count(self, request, context):
+        """Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
+        acknowledged before the call, as List does.
+
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
+        ERROR_REASON_INDEX_BEHIND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,6 +167,11 @@ def add_WorkflowStoreServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListRequest.FromString,
                     response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListResponse.SerializeToString,
+            ),
+            'Count': grpc.unary_unary_rpc_method_handler(
+                    servicer.Count,
+                    request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.CountRequest.FromString,
+                    response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.CountResponse.SerializeToString,
             ),
             'Delete': grpc.unary_unary_rpc_method_handler(
                     servicer.Delete,
@@ -240,6 +269,33 @@ class WorkflowStore(object):
             '/workflowstore.v1.WorkflowStore/List',
             workflowstore_dot_v1_dot_workflow__store__pb2.ListRequest.SerializeToString,
             workflowstore_dot_v1_dot_workflow__store__pb2.ListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Count(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/workflowstore.v1.WorkflowStore/Count',
+            workflowstore_dot_v1_dot_workflow__store__pb2.CountRequest.SerializeToString,
+            workflowstore_dot_v1_dot_workflow__store__pb2.CountResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,14 +51,29 @@ class WorkflowStoreStub:
     Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
     """
     List: _grpc.UnaryStreamMultiCallable[_workflow_store_pb2.ListRequest, _workflow_store_pb2.ListResponse]
-    """List streams all states that match, in the order in which they were last written, oldest first. It sees every
-    write acknowledged before the call, and each workflow at most once. A workflow that is written while the List
-    runs appears in its old or its new state. It costs one pass over the bucket, whatever the filter: about
-    a second for each 25,000 small states.
+    """List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
+    whatever writer of the bucket: the server's index catches up first.
 
-    The stream is complete only if it ends with OK. A reader that stops reading stops the pass; nothing piles up.
+    The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
+    ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
 
-    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE.
+    While workflows are written during a List (or between its parts), each state is the one before or the one after
+    the write. Ordered by workflow id, no workflow that exists and matches throughout is missed, and none repeated.
+    Ordered by created_at the same holds while writers keep created_at as it was. Ordered by updated_at, a workflow
+    that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
+    missed, because it has moved to where the List has been.
+
+    A reader that stops reading stops the work; nothing piles up.
+
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
+    ERROR_REASON_INDEX_BEHIND).
+    """
+    Count: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.CountRequest, _workflow_store_pb2.CountResponse]
+    """Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
+    acknowledged before the call, as List does.
+
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
+    ERROR_REASON_INDEX_BEHIND).
     """
     Delete: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.DeleteRequest, _workflow_store_pb2.DeleteResponse]
     """Delete removes a workflow. Deleting what does not exist succeeds and writes nothing.
@@ -95,14 +110,29 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
     """
     List: _aio.UnaryStreamMultiCallable[_workflow_store_pb2.ListRequest, _workflow_store_pb2.ListResponse]  # type: ignore[assignment]
-    """List streams all states that match, in the order in which they were last written, oldest first. It sees every
-    write acknowledged before the call, and each workflow at most once. A workflow that is written while the List
-    runs appears in its old or its new state. It costs one pass over the bucket, whatever the filter: about
-    a second for each 25,000 small states.
+    """List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
+    whatever writer of the bucket: the server's index catches up first.
 
-    The stream is complete only if it ends with OK. A reader that stops reading stops the pass; nothing piles up.
+    The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
+    ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
 
-    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE.
+    While workflows are written during a List (or between its parts), each state is the one before or the one after
+    the write. Ordered by workflow id, no workflow that exists and matches throughout is missed, and none repeated.
+    Ordered by created_at the same holds while writers keep created_at as it was. Ordered by updated_at, a workflow
+    that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
+    missed, because it has moved to where the List has been.
+
+    A reader that stops reading stops the work; nothing piles up.
+
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
+    ERROR_REASON_INDEX_BEHIND).
+    """
+    Count: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.CountRequest, _workflow_store_pb2.CountResponse]  # type: ignore[assignment]
+    """Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
+    acknowledged before the call, as List does.
+
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
+    ERROR_REASON_INDEX_BEHIND).
     """
     Delete: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.DeleteRequest, _workflow_store_pb2.DeleteResponse]  # type: ignore[assignment]
     """Delete removes a workflow. Deleting what does not exist succeeds and writes nothing.
@@ -154,14 +184,35 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
         request: _workflow_store_pb2.ListRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_workflow_store_pb2.ListResponse], _abc.AsyncIterator[_workflow_store_pb2.ListResponse]]:
-        """List streams all states that match, in the order in which they were last written, oldest first. It sees every
-        write acknowledged before the call, and each workflow at most once. A workflow that is written while the List
-        runs appears in its old or its new state. It costs one pass over the bucket, whatever the filter: about
-        a second for each 25,000 small states.
+        """List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
+        whatever writer of the bucket: the server's index catches up first.
 
-        The stream is complete only if it ends with OK. A reader that stops reading stops the pass; nothing piles up.
+        The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
+        ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
 
-        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE.
+        While workflows are written during a List (or between its parts), each state is the one before or the one after
+        the write. Ordered by workflow id, no workflow that exists and matches throughout is missed, and none repeated.
+        Ordered by created_at the same holds while writers keep created_at as it was. Ordered by updated_at, a workflow
+        that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
+        missed, because it has moved to where the List has been.
+
+        A reader that stops reading stops the work; nothing piles up.
+
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
+        ERROR_REASON_INDEX_BEHIND).
+        """
+
+    @_abc_1.abstractmethod
+    def Count(
+        self,
+        request: _workflow_store_pb2.CountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflow_store_pb2.CountResponse, _abc.Awaitable[_workflow_store_pb2.CountResponse]]:
+        """Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
+        acknowledged before the call, as List does.
+
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
+        ERROR_REASON_INDEX_BEHIND).
         """
 
     @_abc_1.abstractmethod

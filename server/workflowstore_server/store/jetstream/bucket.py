@@ -15,10 +15,11 @@ from workflowstore_server.model.errors import (
     Outcome,
     StorageUnavailable,
 )
+from workflowstore_server.store import Change
 from workflowstore_server.store.jetstream import stream
 from workflowstore_server.store.jetstream.connection import Connection
 from workflowstore_server.store.jetstream.link import NoRespondersError, NotSentError, UnansweredError
-from workflowstore_server.store.jetstream.stream import Acknowledgement, ApiError, Batch, Entry, Names, StreamInfo
+from workflowstore_server.store.jetstream.stream import Acknowledgement, ApiError, Batch, Names, StreamInfo
 from workflowstore_server.store.jetstream.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,14 @@ class Bucket:
             return self._connection.link.server_version
         except NotSentError:
             return ""
+
+    @property
+    def session(self) -> object:
+        """The connection to the NATS server; None while disconnected."""
+        try:
+            return self._connection.link.session
+        except NotSentError:
+            return None
 
     @property
     def described(self) -> StreamInfo:
@@ -147,11 +156,11 @@ class Bucket:
         request = self.names.next_messages(sequence=sequence, count=count, size_bytes=REPLY_BYTES_MAX)
         return await self._direct_get(request, bulk=True)
 
-    async def leader_last_message(self, key: str) -> Entry | None:
+    async def leader_last_message(self, key: str) -> Change | None:
         """Read the last message of a key from the stream's leader."""
         return await self._leader_get(self.names.leader_last_message(key))
 
-    async def leader_next_message(self, sequence: int) -> Entry | None:
+    async def leader_next_message(self, sequence: int) -> Change | None:
         """Read the first message from a sequence on from the stream's leader."""
         return await self._leader_get(self.names.leader_next_message(sequence))
 
@@ -173,14 +182,14 @@ class Bucket:
                 return batch
         raise StorageUnavailable(self.name, "nobody answers direct gets")
 
-    async def _leader_get(self, request: bytes) -> Entry | None:
+    async def _leader_get(self, request: bytes) -> Change | None:
         try:
             slot = self._connection.link.reads
         except NotSentError as error:
             raise StorageUnavailable(self.name, str(error)) from error
         async with slot:
             answer = self.names.leader_message(await self._ask(self.names.message_get, request))
-        if isinstance(answer, Entry):
+        if isinstance(answer, Change):
             return answer
         if answer.err_code == stream.MESSAGE_NOT_FOUND:
             return None

@@ -94,6 +94,11 @@ class Link:
         return self._client.max_payload
 
     @property
+    def session(self) -> tuple[str, int]:
+        """The same for as long as the connection has not been made anew, by us or by nats-py."""
+        return self._prefix, self._client.stats["reconnects"]
+
+    @property
     def server_version(self) -> str:
         """Version of the NATS server."""
         version = self._client.connected_server_version

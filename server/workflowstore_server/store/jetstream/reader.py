@@ -8,8 +8,8 @@ import asyncio
 from typing import Final
 
 from workflowstore_server.model.errors import StorageUnavailable
+from workflowstore_server.store import Change
 from workflowstore_server.store.jetstream.bucket import Bucket
-from workflowstore_server.store.jetstream.stream import Entry
 
 KEYS_MAX: Final = 256
 """Keys in one request: a quarter of what NATS takes, which keeps the request small with the longest keys."""
@@ -23,7 +23,7 @@ class LastMessageReader:
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
-        self._waiting: dict[str, list[asyncio.Future[Entry | None]]] = {}
+        self._waiting: dict[str, list[asyncio.Future[Change | None]]] = {}
         self._arrival = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
@@ -39,14 +39,14 @@ class LastMessageReader:
         for future in _unanswered(self._waiting):
             future.cancel()
 
-    async def read(self, key: str) -> Entry | None:
+    async def read(self, key: str) -> Change | None:
         """Return the last message of a key as of some moment after the call.
 
         Raises: StorageUnavailable, BucketNotFound, BucketRecreated.
         """
         if self._worker is None or self._worker.done():
             raise StorageUnavailable(self._bucket.name, "the store is closed")
-        future: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Change | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(future)
         self._arrival.set()
         return await future
@@ -70,7 +70,7 @@ class LastMessageReader:
                 for future in _unanswered(asked):
                     future.cancel()
 
-    async def _answer(self, asked: dict[str, list[asyncio.Future[Entry | None]]]) -> None:
+    async def _answer(self, asked: dict[str, list[asyncio.Future[Change | None]]]) -> None:
         remaining = set(asked)
         while remaining:
             batch = await self._bucket.last_messages(sorted(remaining))
@@ -86,5 +86,5 @@ class LastMessageReader:
             future.set_result(None)
 
 
-def _unanswered(asked: dict[str, list[asyncio.Future[Entry | None]]]) -> list[asyncio.Future[Entry | None]]:
+def _unanswered(asked: dict[str, list[asyncio.Future[Change | None]]]) -> list[asyncio.Future[Change | None]]:
     return [future for futures in asked.values() for future in futures if not future.done()]

@@ -1,13 +1,13 @@
 """The only place that knows how a workflow state is saved in, read from and removed from a JetStream KV bucket."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import Final, Self
 
 from nats.aio.client import Client
 
-from workflowstore_server.codec import document
+from workflowstore_server.codec import document, rfc3339
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.model.errors import (
     BucketConfiguration,
@@ -23,18 +23,22 @@ from workflowstore_server.model.errors import (
 )
 from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
 from workflowstore_server.model.state import BucketInfo, MalformedEntry, StoredState, WorkflowState
-from workflowstore_server.store import ScanBatch
-from workflowstore_server.store.jetstream import scan, stream
+from workflowstore_server.store import Change, Changes, StorePosition
+from workflowstore_server.store.jetstream import stream
 from workflowstore_server.store.jetstream.bucket import Bucket, BucketOptions
 from workflowstore_server.store.jetstream.connection import BorrowedConnection, Connection
 from workflowstore_server.store.jetstream.reader import LastMessageReader
-from workflowstore_server.store.jetstream.stream import Entry
+from workflowstore_server.store.jetstream.stream import BATCH_SUBJECTS_MAX
 
 CONTENDED_ATTEMPTS_MAX: Final = 16
 """Attempts at a change that must see what it changes. Each failure means that another writer got through."""
 
-DECODED_AT_ONCE_MAX: Final = 256
-"""Documents that a scan decodes without a break: 2 to 5 ms of the event loop."""
+CHANGES_MAX: Final = 4096
+"""Changes in one batch. Their bytes are bounded too; see bucket.REPLY_BYTES_MAX."""
+
+REPLICA_WAIT_SECONDS: Final = 0.05
+REPLICA_ATTEMPTS: Final = 100
+"""How often, and after which pause, a replica is asked that lags behind."""
 
 HEADER_BYTES_MAX: Final = 1024
 """Bytes kept free for headers, which count towards NATS's `max_payload`."""
@@ -115,21 +119,38 @@ class JetStreamStore:
             raise MalformedDocument(self.bucket, decoded.key, decoded.revision, decoded.reason)
         return decoded
 
-    async def scan(self) -> AsyncGenerator[ScanBatch]:
-        start = await self._bucket.describe()
-        scan.allow(self._bucket, start)
-        one_pass = scan.Scan(self._bucket, start)
-        async with aclosing(one_pass.batches()) as batches:
-            async for entries in batches:
-                # At least one part, which tells the revision. Between the parts other calls have their turn.
-                for first in range(0, max(1, len(entries)), DECODED_AT_ONCE_MAX):
-                    decoded = (
-                        document.entry_of(entry.key, entry.revision, entry.document)
-                        for entry in entries[first : first + DECODED_AT_ONCE_MAX]
-                        if entry.document is not None
-                    )
-                    yield ScanBatch(tuple(decoded), one_pass.store_revision)
-                    await asyncio.sleep(0)
+    async def position(self) -> StorePosition:
+        described = await self._bucket.describe()
+        if not described.config.allow_direct:
+            remedy = f"nats stream edit {self._bucket.names.stream} --allow-direct"
+            raise BucketConfiguration(self.bucket, "allow_direct=false", remedy)
+        state = described.state
+        return StorePosition(
+            identity=described.created,
+            first_revision=state.first_seq,
+            last_revision=state.last_seq,
+            keys=state.num_subjects,
+            time_ns=rfc3339.parse(described.ts),
+            session=self._bucket.session,
+        )
+
+    async def changes(self, after: int, until: int) -> Changes:
+        batch = await self._bucket.next_messages(after + 1, CHANGES_MAX)
+        last = batch.entries[-1].revision if batch.entries else after
+        at_end = not batch.pending
+        if at_end and last < until and self._bucket.described.config.num_replicas > 1:
+            # The replica that answered may be late; only the leader knows that the newest messages are gone.
+            at_end = await self._bucket.leader_next_message(last + 1) is None
+            if not at_end:
+                await asyncio.sleep(REPLICA_WAIT_SECONDS)
+        return Changes(batch.entries, at_end)
+
+    async def last(self, keys: Collection[str], at_least: int) -> dict[str, Change]:
+        found: dict[str, Change] = {}
+        ordered = sorted(keys)
+        for first in range(0, len(ordered), BATCH_SUBJECTS_MAX):
+            found |= await self._last_of(ordered[first : first + BATCH_SUBJECTS_MAX], at_least)
+        return found
 
     async def delete(self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False) -> bool:
         if purge and not self._bucket.described.config.allow_rollup_hdrs:
@@ -178,12 +199,32 @@ class JetStreamStore:
             expected_revision = entry.revision if entry is not None else 0
         raise Contended(self.bucket, workflow_id, CONTENDED_ATTEMPTS_MAX)
 
+    async def _last_of(self, keys: Collection[str], at_least: int) -> dict[str, Change]:
+        replicated = self._bucket.described.config.num_replicas > 1
+        found: dict[str, Change] = {}
+        late = 0
+        while late < REPLICA_ATTEMPTS:
+            missing = [key for key in keys if key not in found]
+            batch = await self._bucket.last_messages(missing, bulk=True)
+            if replicated and not batch.entries:
+                # Such an answer does not say how far its replica has come.
+                entries = [await self._bucket.leader_last_message(key) for key in missing]
+                return found | {entry.key: entry for entry in entries if entry is not None}
+            if replicated and batch.up_to < at_least:
+                late += 1
+                await asyncio.sleep(REPLICA_WAIT_SECONDS)
+                continue
+            found.update((entry.key, entry) for entry in batch.entries)
+            if not batch.pending:
+                return found
+        raise StorageUnavailable(self.bucket, "the replicas lag behind the stream's leader")
+
     async def _mismatch(self, workflow_id: str, expected_revision: int) -> RevisionMismatch:
         entry = await self._last(workflow_id)
         actual = entry.revision if entry is not None and entry.document is not None else 0
         return RevisionMismatch(self.bucket, workflow_id, expected_revision, actual)
 
-    async def _last(self, workflow_id: str) -> Entry | None:
+    async def _last(self, workflow_id: str) -> Change | None:
         """Read the last message of a workflow from where it is the newest."""
         key = key_of(workflow_id)
         config = self._bucket.described.config

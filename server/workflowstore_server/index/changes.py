@@ -1,0 +1,233 @@
+"""The only place that knows how changes of the bucket become changes of the index's tables.
+
+What takes a connection runs in the thread of the index's one writer. Python's sqlite3 gives up the interpreter's lock
+for each step of a statement and has to wait for it after each, for as long as other threads are busy; so a statement
+writes many rows in one step.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import chain
+from typing import Any, Final
+
+from workflowstore_server.index import schema
+from workflowstore_server.index.schema import Entry, Malformed, Marker, Workflow
+from workflowstore_server.store import Change
+
+GROUPS: Final = (256, 16, 1)
+"""Rows that one statement writes: as many as are left, in few statements that SQLite keeps prepared."""
+
+MADE_AT_ONCE: Final = 64
+"""Entries that are made without a pause: 1 to 2 ms of the event loop."""
+
+DROPPED_AT_ONCE: Final = 4096
+"""Ids that are in memory at once while workflows are taken out."""
+
+_VOLATILE: Final = ("revision", "status", "updated", "document_bytes", "labels", "summary")
+_SETTLED: Final = ("run_id", "created")
+_SET: Final = ", ".join(f"{name} = excluded.{name}" for name in _VOLATILE)
+_SET_ALL: Final = ", ".join(f"{name} = excluded.{name}" for name in (*_VOLATILE, *_SETTLED))
+_SAME: Final = " AND ".join(f"excluded.{name} = {name}" for name in _SETTLED)
+_UPSERTS: Final = (
+    # SQLite rewrites every index that has a column which is set; the first statement spares those that do not change.
+    f"INSERT INTO workflows VALUES {{}} ON CONFLICT (workflow_id) DO UPDATE SET {_SET} WHERE {_SAME}",
+    f"INSERT INTO workflows VALUES {{}} ON CONFLICT (workflow_id) DO UPDATE SET {_SET_ALL} WHERE NOT ({_SAME})",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """The row of the table `meta`."""
+
+    identity: str
+    """Of the bucket; see StorePosition."""
+    revision: int
+    """Up to which the tables reflect the bucket."""
+    complete: bool
+    """Whether the index has been filled."""
+    workflows: int
+    malformed: int
+    markers: int
+    expiring: int
+
+    @property
+    def keys(self) -> int:
+        """Keys that the bucket had at `revision`."""
+        return self.workflows + self.malformed + self.markers
+
+
+def meta(connection: sqlite3.Connection) -> Meta:
+    """Return the row of `meta`."""
+    return Meta(*connection.execute("SELECT * FROM meta").fetchone())
+
+
+def set_meta(connection: sqlite3.Connection, found: Meta) -> None:
+    """Replace the row of `meta`."""
+    connection.execute("DELETE FROM meta")
+    connection.execute(
+        "INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?)", [getattr(found, field.name) for field in fields(Meta)]
+    )
+
+
+async def entries_of(changes: Iterable[Change]) -> list[Entry]:
+    """Return the entries that changes make, the last one of each key.
+
+    They are made in the event loop, with pauses in which it turns to others. In the writer's thread it would take as
+    much of the interpreter's lock, and both threads would work at a third less for their contending for it.
+    """
+    newest = {change.key: change for change in changes}
+    entries = []
+    for number, change in enumerate(newest.values(), 1):
+        entries.append(schema.entry_of(change))
+        if number % MADE_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return entries
+
+
+def apply(connection: sqlite3.Connection, entries: Sequence[Entry], revision: int) -> Meta:
+    """Apply entries, one a key, in one transaction with the revision that the index then has."""
+    workflows = [entry for entry in entries if isinstance(entry, Workflow)]
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        before = meta(connection)
+        others = {entry.row[0] for entry in entries if not isinstance(entry, Workflow)}
+        keys = [entry.key for entry in entries]
+        removed = _remove(connection, keys, before, ids={id_ for key in others if (id_ := schema.id_of(key))})
+        added = _put_workflows(connection, workflows)
+        malformed = [entry.row for entry in entries if isinstance(entry, Malformed)]
+        markers = [entry.row for entry in entries if isinstance(entry, Marker)]
+        expiring = [(entry.key, entry.expires_at_ns) for entry in entries if entry.expires_at_ns is not None]
+        _insert(connection, "INSERT INTO malformed VALUES {}", malformed, 4)
+        _insert(connection, "INSERT INTO markers VALUES {}", markers, 2)
+        _insert(connection, "INSERT INTO expiring VALUES {}", expiring, 2)
+        after = Meta(
+            before.identity,
+            revision,
+            before.complete,
+            before.workflows - removed["workflows"] + added,
+            before.malformed - removed["malformed"] + len(malformed),
+            before.markers - removed["markers"] + len(markers),
+            before.expiring - removed["expiring"] + len(expiring),
+        )
+        set_meta(connection, after)
+    return after
+
+
+def lose(connection: sqlite3.Connection, keys: Iterable[str]) -> Meta:
+    """Take out keys that nothing is stored under any more."""
+    lost = set(keys)
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        before = meta(connection)
+        removed = _remove(connection, lost, before, ids={id_ for key in lost if (id_ := schema.id_of(key))})
+        after = _less(before, removed)
+        set_meta(connection, after)
+    return after
+
+
+def drop_before(connection: sqlite3.Connection, revision: int) -> Meta:
+    """Take out everything that was last written before a revision, which the bucket has lost by age or size."""
+    for statement in schema.BY_REVISION:
+        connection.execute(statement)
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        before = meta(connection)
+        removed = {"workflows": 0, "expiring": 0}
+        for table in ("malformed", "markers"):
+            removed[table] = connection.execute(f"DELETE FROM {table} WHERE revision < ?", (revision,)).rowcount
+        oldest = "SELECT workflow_id FROM workflows WHERE revision < ? LIMIT ?"
+        while ids := [id_ for (id_,) in connection.execute(oldest, (revision, DROPPED_AT_ONCE))]:
+            removed["workflows"] += _remove_workflows(connection, ids)
+        after = _less(before, removed)
+        set_meta(connection, after)
+    return after
+
+
+def _less(before: Meta, removed: Mapping[str, int]) -> Meta:
+    return Meta(
+        before.identity,
+        before.revision,
+        before.complete,
+        before.workflows - removed["workflows"],
+        before.malformed - removed["malformed"],
+        before.markers - removed["markers"],
+        before.expiring - removed["expiring"],
+    )
+
+
+def _remove(connection: sqlite3.Connection, keys: Iterable[str], before: Meta, ids: Iterable[str]) -> dict[str, int]:
+    """Take keys out of the small tables, and ids out of the large one; return how many were in each."""
+    removed = {"workflows": _remove_workflows(connection, ids) if before.workflows else 0}
+    parameters = [(key,) for key in keys]
+    for table in ("malformed", "markers", "expiring"):
+        # Mostly empty.
+        if getattr(before, table):
+            statement = f"DELETE FROM {table} WHERE key IN (VALUES {{}})"
+            removed[table] = _insert(connection, statement, parameters, 1)
+        else:
+            removed[table] = 0
+    return removed
+
+
+def _remove_workflows(connection: sqlite3.Connection, ids: Iterable[str]) -> int:
+    parameters = [(id_,) for id_ in ids]
+    for id_, labels in _stored_labels(connection, parameters)[1].items():
+        _remove_labels(connection, id_, schema.labels_of(labels))
+    return _insert(connection, "DELETE FROM workflows WHERE workflow_id IN (VALUES {})", parameters, 1)
+
+
+def _put_workflows(connection: sqlite3.Connection, workflows: Sequence[Workflow]) -> int:
+    """Insert or replace rows; return how many workflows were not there before."""
+    there, stored_labels = _stored_labels(connection, [(workflow.row[0],) for workflow in workflows])
+    rows = [workflow.row for workflow in workflows]
+    for upsert in _UPSERTS if there else _UPSERTS[:1]:
+        _insert(connection, upsert, rows, len(rows[0]) if rows else 0)
+    added: list[tuple[str, str, str]] = []
+    for workflow in workflows:
+        id_, labels, stored = workflow.row[0], workflow.row[7], stored_labels.get(workflow.row[0])
+        if labels != stored:
+            if stored is not None:
+                _remove_labels(connection, id_, schema.labels_of(stored))
+            added += [(key, value, id_) for key, value in workflow.labels]
+    _insert(connection, "INSERT INTO labels VALUES {}", added, 3)
+    return len(workflows) - there
+
+
+def _stored_labels(connection: sqlite3.Connection, ids: Sequence[tuple[str]]) -> tuple[int, dict[str, bytes]]:
+    """Return how many of the workflows are there, and the column `labels` of those that have some."""
+    statement = """SELECT count(*),
+            group_concat(CASE WHEN labels IS NOT NULL THEN hex(workflow_id) || ':' || hex(labels) END)
+        FROM workflows
+        WHERE workflow_id IN (VALUES {})"""
+    there, stored = 0, {}
+    for sql, parameters in _grouped(statement, ids, 1):
+        count, pairs = connection.execute(sql, parameters).fetchone()
+        there += count
+        for pair in pairs.split(",") if pairs else ():
+            id_, _, labels = pair.partition(":")
+            stored[bytes.fromhex(id_).decode()] = bytes.fromhex(labels)
+    return there, stored
+
+
+def _remove_labels(connection: sqlite3.Connection, id_: str, labels: Iterable[tuple[str, str]]) -> None:
+    connection.executemany(
+        "DELETE FROM labels WHERE key = ? AND value = ? AND workflow_id = ?",
+        [(key, value, id_) for key, value in labels],
+    )
+
+
+def _insert(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]], columns: int) -> int:
+    """Execute a statement for rows that take the place of its {}; return how many rows it has changed."""
+    return sum(connection.execute(sql, parameters).rowcount for sql, parameters in _grouped(statement, rows, columns))
+
+
+def _grouped(statement: str, rows: Sequence[Sequence[Any]], columns: int) -> Iterator[tuple[str, list[Any]]]:
+    place = f"({', '.join('?' * columns)})"
+    first = 0
+    for size in GROUPS:
+        sql = statement.format(", ".join([place] * size))
+        while len(rows) - first >= size:
+            yield sql, list(chain.from_iterable(rows[first : first + size]))
+            first += size

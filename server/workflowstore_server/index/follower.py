@@ -1,0 +1,291 @@
+"""The only place that knows how the index follows its bucket: what it reads, when, and what it makes of what it finds.
+
+It works in rounds. A round asks the stream's leader where the bucket stands, and applies what it lacks until then. Who
+wants to read the index waits for a round that began after they came, so that it has every write acknowledged before
+that; all who wait share it. Nothing is left at NATS between rounds, and nothing can be missed there: a round begins
+where the index is.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from workflowstore_server.index import changes, checks, files
+from workflowstore_server.index.checks import CannotMend
+from workflowstore_server.index.database import Database, DatabaseDamaged, DatabaseFailed
+from workflowstore_server.model.errors import BucketRecreated, IndexBehind, StoreError
+from workflowstore_server.store import StateStore, StorePosition
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 1.0
+"""The longest that nobody looks for changes. It bounds what a List finds to catch up with, not how fresh it is."""
+
+RETRY_SECONDS: Final = 0.25
+"""Pause after a round that failed, in which those who come wait for the next one."""
+
+PROGRESS_SECONDS: Final = 5.0
+"""How often the log tells how far the index is while it is being built."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """How an index is kept."""
+
+    directory: Path | None = None
+    """Where its file lies. None = it is kept in memory, and built anew at every start."""
+
+    wait_seconds: float = 5.0
+    """How long List and Count wait for the index to catch up, before they fail as behind."""
+
+
+class Follower:
+    """Keeps the index of one bucket up to date, and owns its database."""
+
+    def __init__(self, store: StateStore, options: IndexOptions) -> None:
+        self._store = store
+        self._path = files.database_of(options.directory, store.bucket) if options.directory is not None else None
+        self._wait_seconds = options.wait_seconds
+        self._database: Database | None = None
+        self._waiting: list[asyncio.Future[int]] = []
+        self._asked = asyncio.Event()
+        self._asked.set()  # the first round is made at once
+        self._session: object = None
+        """The connection of the storage over which the index was compared with it; see StorePosition.session."""
+        self._doing = "the server is starting"
+        self.store_revision = 0
+        """Where the bucket was when it was last looked at."""
+        self.trouble: StoreError | None = None
+        """Why the last round has failed. None = it has not."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the index has caught up since it was opened or built."""
+        return self._session is not None
+
+    @property
+    def meta(self) -> changes.Meta:
+        """How far the index is, and how much is in it."""
+        return self._database.meta if self._database is not None else changes.Meta("", 0, False, 0, 0, 0, 0)
+
+    @property
+    def lag(self) -> int:
+        """Revisions that the bucket had when it was last looked at, and the index has not."""
+        return max(0, self.store_revision - self.meta.revision)
+
+    async def fresh(self) -> tuple[Database, int]:
+        """Wait until the index has every write acknowledged before the call; return it and the revision it then has.
+
+        Raises: IndexBehind when that takes too long, StorageUnavailable and what else a StateStore raises.
+        """
+        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._asked.set()
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                revision = await waiter
+        except TimeoutError:
+            raise self.behind() from None
+        database = self._database
+        if database is None:
+            raise self.behind()
+        return database, revision
+
+    def behind(self, detail: str = "") -> IndexBehind:
+        """The error of those who cannot wait longer."""
+        return IndexBehind(self._store.bucket, self.meta.revision, self.store_revision, self.lag, detail or self._doing)
+
+    def suspect(self, database: Database) -> None:
+        """Take note that a reader has found the database damaged: it is replaced in the next round."""
+        if database is self._database:
+            self._session = None
+            database.damaged = True
+            self._asked.set()
+
+    async def run(self) -> None:
+        """Follow the bucket until cancelled, and leave the database closed."""
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._asked.wait(), POLL_SECONDS)
+                self._asked.clear()
+                await self._serve()
+        finally:
+            for waiter in self._waiting:
+                waiter.cancel()
+            await self._drop(keep=True)
+
+    async def _serve(self) -> None:
+        """Make one round for those who wait."""
+        waiting, self._waiting = self._waiting, []
+        try:
+            revision = await self._round()
+        except (DatabaseDamaged, CannotMend) as error:
+            log.error("the index of bucket %s is built anew: %s", self._store.bucket, error)
+            await self._drop(keep=False)
+            # Those who wait go on waiting, for the new one.
+            self._waiting = [*waiting, *self._waiting]
+            self._asked.set()
+        except BucketRecreated as error:
+            # Said in the log by the store, and to those who wait; the next round finds the new bucket.
+            self._session = None
+            _answer(waiting, error)
+            self._asked.set()
+        except Exception as error:
+            self.trouble, self._session = self._trouble_of(error), None
+            if not self.meta.complete:
+                # Without a journal, what was begun cannot be taken back.
+                await self._drop(keep=False)
+            _answer(waiting, self.trouble)
+            await asyncio.sleep(RETRY_SECONDS)
+        except BaseException:
+            for waiter in waiting:
+                waiter.cancel()
+            raise
+        else:
+            self.trouble = None
+            _answer(waiting, revision)
+
+    def _trouble_of(self, error: Exception) -> StoreError:
+        if isinstance(error, StoreError):
+            return error
+        if isinstance(error, DatabaseFailed):
+            log.error("the index of bucket %s cannot be written: %s", self._store.bucket, error)
+            return self.behind(f"the index cannot be written: {error}")
+        # Save and Load need no index: they go on.
+        log.error("the index of bucket %s has met an internal error", self._store.bucket, exc_info=error)
+        return self.behind("the index has met an internal error; the server's log has the details")
+
+    async def _round(self) -> int:
+        position = await self._store.position()
+        self.store_revision = position.last_revision
+        database = await self._fitting(position)
+        if not database.meta.complete:
+            await self._build(database, position)
+        else:
+            await self._catch_up(database, position.last_revision)
+        await checks.settle(database, self._store, position)
+        if self._session is None:
+            meta = database.meta
+            log.info(
+                "the index of bucket %s has caught up at revision %d: %d workflows, %d malformed entries",
+                self._store.bucket, meta.revision, meta.workflows, meta.malformed,
+            )  # fmt: skip
+        self._session = position.session
+        return database.meta.revision
+
+    async def _fitting(self, position: StorePosition) -> Database:
+        """Return an index of the bucket as it is: the one there is, if it still is of this bucket, or an empty one."""
+        database = self._database
+        if database is None and self._path is not None:
+            self._doing = "the index is being opened"
+            database = self._database = await Database.open(self._path)
+        if database is not None:
+            mismatch = await self._mismatch(database, position)
+            if mismatch is None:
+                return database
+            log.warning("the index of bucket %s is built anew: %s", self._store.bucket, mismatch)
+            await self._drop(keep=False)
+        self._doing = "the index is being built"
+        self._session = None
+        self._database = await Database.create(self._path, position.identity)
+        return self._database
+
+    async def _mismatch(self, database: Database, position: StorePosition) -> str | None:
+        meta = database.meta
+        if database.damaged:
+            return "it is damaged"
+        if not database.is_in_place():
+            return "its file was removed or replaced"
+        if meta.identity != position.identity:
+            return "the bucket is another one than before"
+        if meta.revision > position.last_revision:
+            return f"the bucket is back at revision {position.last_revision}, and was at {meta.revision}"
+        if self._session != position.session and not await checks.agrees(database, self._store):
+            return "the bucket has another past, as if restored from a backup"
+        return None
+
+    async def _build(self, database: Database, position: StorePosition) -> None:
+        self._doing = "the index is being built"
+        began = time.monotonic()
+        await self._catch_up(database, position.last_revision)
+        await database.finish()
+        log.info("the index of bucket %s was built in %.1f s", self._store.bucket, time.monotonic() - began)
+        # What came meanwhile.
+        self._doing = "the index is catching up"
+        self.store_revision = (await self._store.position()).last_revision
+        await self._catch_up(database, self.store_revision)
+
+    async def _catch_up(self, database: Database, until: int) -> None:
+        """Apply what the bucket has after the index, at least up to a revision that the bucket has had."""
+        after = database.meta.revision
+        if after >= until:
+            return
+        progress = _Progress(self._store.bucket, after)
+        reading = asyncio.create_task(self._store.changes(after, until))
+        writing: asyncio.Task[None] | None = None
+        try:
+            while True:
+                batch = await reading
+                last = batch.entries[-1].revision if batch.entries else after
+                after = max(last, until) if batch.at_end else last
+                if not batch.at_end:
+                    # What was left out of this batch, because it was written again, lies before where the bucket is
+                    # now; another replica than the one that answered must not end sooner.
+                    until = max(until, (await self._store.position()).last_revision)
+                    self.store_revision = until
+                    reading = asyncio.create_task(self._store.changes(after, until))
+                entries = await changes.entries_of(batch.entries)
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(database.write(partial(changes.apply, entries=entries, revision=after)))
+                progress.tell(after, until, len(batch.entries))
+                if batch.at_end:
+                    await writing
+                    self.store_revision = max(self.store_revision, after)
+                    return
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, *([writing] if writing else []), return_exceptions=True)
+
+    async def _drop(self, *, keep: bool) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            await database.close(keep=keep)
+
+
+def _answer(waiting: list[asyncio.Future[int]], answer: int | StoreError) -> None:
+    for waiter in waiting:
+        # One that gave up has cancelled its future.
+        if not waiter.done():
+            if isinstance(answer, int):
+                waiter.set_result(answer)
+            else:
+                waiter.set_exception(answer)
+
+
+class _Progress:
+    """Tells the log how a long way is going."""
+
+    def __init__(self, bucket: str, begun_at: int) -> None:
+        self._bucket = bucket
+        self._begun_at = begun_at
+        self._told = time.monotonic()
+        self._count = 0
+
+    def tell(self, revision: int, until: int, count: int) -> None:
+        """Take note of progress, and log it from time to time."""
+        self._count += count
+        elapsed = time.monotonic() - self._told
+        if elapsed >= PROGRESS_SECONDS:
+            share = (revision - self._begun_at) / max(1, until - self._begun_at)
+            log.info(
+                "the index of bucket %s is at revision %d of %d (%.0f %% of the way), %.0f changes a second",
+                self._bucket, revision, until, 100 * share, self._count / elapsed,
+            )  # fmt: skip
+            self._told, self._count = time.monotonic(), 0
