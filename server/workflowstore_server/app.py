@@ -19,7 +19,13 @@ from workflowstore_server.config.sources import Config
 from workflowstore_server.embedded.directory import DataDirectory, DataDirectoryInUse
 from workflowstore_server.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from workflowstore_server.index import Index
-from workflowstore_server.model.errors import BucketNotFound, IndexBehind, StorageUnavailable, StoreError
+from workflowstore_server.model.errors import (
+    BucketConfiguration,
+    BucketNotFound,
+    IndexBehind,
+    StorageUnavailable,
+    StoreError,
+)
 from workflowstore_server.model.state import Durability
 from workflowstore_server.service.server import AddressNotAvailable, Service
 from workflowstore_server.service.servicer import About, Servicer
@@ -207,12 +213,17 @@ async def _open_stores(config: Config, connection: OwnedConnection, stack: Async
 
 
 async def _tell_readiness(service: Service, indexes: Mapping[str, Index]) -> None:
-    """Tell the health service whether all calls can succeed: the followers ask their buckets again and again."""
+    """Tell the health service whether calls can succeed: the followers ask their buckets again and again.
+
+    An index that is built anew later on costs lists and counts, not the health of the others. A bucket that does not
+    allow to be indexed serves all other calls for ever.
+    """
     serving, told = False, ""
     while True:
         followers = [index.follower for index in indexes.values()]
-        trouble = next((follower.trouble for follower in followers if follower.trouble is not None), None)
-        ready = trouble is None and all(follower.ready for follower in followers)
+        allowed = [follower for follower in followers if not isinstance(follower.trouble, BucketConfiguration)]
+        trouble = next((follower.trouble for follower in allowed if follower.trouble is not None), None)
+        ready = trouble is None and all(follower.was_ready for follower in allowed)
         words = _words(trouble) if trouble is not None else ""
         if words and words != told:
             log.error("calls cannot succeed: %s", words)

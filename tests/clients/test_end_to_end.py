@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import gc
 import json
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
@@ -133,7 +134,11 @@ async def serving(
 ) -> AsyncIterator[Service]:
     """The service over these stores, with an index of each."""
     async with AsyncExitStack() as stack:
-        indexes = {name: await stack.enter_async_context(indexed(store)) for name, store in stores.items()}
+        # Tests delete a bucket underneath, and see what the next call is told.
+        indexes = {
+            name: await stack.enter_async_context(indexed(store, poll_seconds=math.inf))
+            for name, store in stores.items()
+        }
         servicer = Servicer(stores, indexes, about, lambda: NOW_NS)
         service = Service(servicer, indexes, ServiceOptions(listen, drain_seconds=drain_seconds))
         await service.start()

@@ -7,6 +7,7 @@ import os
 import random
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nats
@@ -402,6 +403,52 @@ async def test_a_disk_that_is_full_fails_lists_with_the_reason_and_is_got_over(
         await opened.look(lambda connection: connection.execute("PRAGMA max_page_count = 1000000"))
         await until(lambda: _is_ready(index))
         assert len(await ids(index)) == 1001
+
+
+async def test_a_build_goes_on_where_the_storage_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore("beluga_workflows")
+    for number in range(1000):
+        await store.save(WorkflowState(f"wf-{number}"))
+    changes = store.changes
+    asked: list[int] = []
+
+    async def failing_once(after: int, until: int):  # type: ignore[no-untyped-def]
+        asked.append(after)
+        if asked == [0, 256, 512]:
+            raise StorageUnavailable("beluga_workflows", "away")
+        return await changes(after, until)
+
+    monkeypatch.setattr(store, "changes", failing_once)
+    async with indexed(store) as index:
+        await until(lambda: _is_ready(index))
+        assert len(await ids(index)) == 1000
+
+    assert asked.count(0) == 1
+
+
+async def test_a_bucket_that_counts_more_keys_than_it_has_is_not_built_for_ever(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore("beluga_workflows")
+    await store.save(WorkflowState("wf-1"))
+    position = store.position
+
+    async def counting_more():  # type: ignore[no-untyped-def]
+        found = await position()
+        return replace(found, keys=found.keys + 2)
+
+    monkeypatch.setattr(store, "position", counting_more)
+    with caplog.at_level(logging.INFO):
+        async with indexed(store) as index:
+            for _ in range(3):
+                assert await ids(index) == ["wf-1"]
+            await store.save(WorkflowState("wf-2"))
+            assert await ids(index) == ["wf-1", "wf-2"]
+            store.forget(["wf-1"])
+            assert await ids(index) == ["wf-2"]
+
+    assert caplog.text.count("was built in") == 1
+    assert "bucket beluga_workflows counts 3 keys, and 1 were found in it" in caplog.text
 
 
 async def test_progress_is_told_while_an_index_is_built(

@@ -218,3 +218,30 @@ async def test_the_python_clients_go_on_with_a_list_over_a_restart_of_the_server
         return seen
 
     assert await asyncio.to_thread(read) == names[:2999:-1]
+
+
+async def test_a_bucket_that_cannot_be_indexed_serves_all_other_calls(
+    nats_server: NatsServer, configured: Configured
+) -> None:
+    client = await nats.connect(nats_server.url)
+    await client.jetstream().create_key_value(bucket="beluga_workflows", direct=False)
+    async with running(configured(nats_url=[nats_server.url])) as caller:
+        assert (await caller.save("wf-1")).revision == 1
+        refused = await _list_failure(caller.stub, pb.ListRequest())
+        assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "BUCKET_CONFIGURATION")
+        assert refused.metadata["setting"] == "allow_direct=false"
+        assert await caller.serving()
+
+        # Once it is allowed, everything is answered.
+        info = await client.jetstream().stream_info("KV_beluga_workflows")
+        info.config.allow_direct = True
+        await client.jetstream().update_stream(info.config)
+        await until(lambda: _lists(caller))
+    await client.close()
+
+
+async def _lists(caller: Any) -> bool:
+    try:
+        return await caller.revisions() == {"wf-1": 1}
+    except grpc.aio.AioRpcError:
+        return False

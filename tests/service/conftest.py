@@ -1,5 +1,6 @@
 """The service over a real channel and a store on a real nats-server."""
 
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,7 +26,11 @@ def about() -> About:
 async def service(jetstream_store: JetStreamStore, nats_client: Client, tmp_path: Path) -> AsyncIterator[Service]:
     async with JetStreamStore.over(nats_client, "other", BucketOptions(history=3)) as other:
         stores = {jetstream_store.bucket: jetstream_store, "other": other}
-        async with indexed(jetstream_store, tmp_path) as index, indexed(other) as other_index:
+        # Tests delete a bucket underneath, and see what the next call is told.
+        async with (
+            indexed(jetstream_store, tmp_path, poll_seconds=math.inf) as index,
+            indexed(other, poll_seconds=math.inf) as other_index,
+        ):
             indexes = {jetstream_store.bucket: index, "other": other_index}
             options = ServiceOptions(listen="127.0.0.1:0", drain_seconds=5)
             service = Service(Servicer(stores, indexes, about, lambda: NOW_NS), indexes, options)

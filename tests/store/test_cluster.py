@@ -7,11 +7,12 @@ from pathlib import Path
 import nats
 import pytest
 
-from support.entries import everything, ids_of
+from support.entries import everything, ids_of, indexed, listed
 from support.nats_server import NatsServer
 from support.waiting import until
-from workflowstore_server.model.errors import StorageUnavailable, WorkflowNotFound
-from workflowstore_server.model.state import WorkflowState
+from workflowstore_server.model.errors import IndexBehind, StorageUnavailable, WorkflowNotFound
+from workflowstore_server.model.selection import Selection
+from workflowstore_server.model.state import WorkflowState, WorkflowView
 from workflowstore_server.store.jetstream import BucketOptions, JetStreamStore
 
 
@@ -98,3 +99,28 @@ async def test_calls_succeed_again_when_the_leader_was_killed(
 
     assert (await store.load("wf-1")).state.workflow_id == "wf-1"
     assert await ids_of(store) == ["wf-1", "wf-2"]
+
+
+async def test_an_index_of_a_bucket_with_three_copies_is_fresh_and_outlives_the_leader(
+    store: JetStreamStore, cluster: list[NatsServer], leader: str, tmp_path: Path
+) -> None:
+    selection = Selection("beluga_workflows")
+    async with indexed(store, tmp_path, wait_seconds=60) as index:
+        for number in range(100):
+            await store.save(WorkflowState(f"wf-{number % 7}", error=str(number)))
+            for view in WorkflowView:
+                states, _ = await listed(index, selection, view)
+                assert str(number) in {state.error for state in states}
+                assert len(states) == min(number + 1, 7)
+        next(server for server in cluster if server.configuration["server_name"] == leader).kill()
+
+        async def listed_again() -> bool:
+            try:
+                await store.save(WorkflowState("after"))
+                states, _ = await listed(index, selection)
+            except (StorageUnavailable, IndexBehind):
+                return False
+            return "after" in {state.workflow_id for state in states}
+
+        await until(listed_again, seconds=60)
+        assert len((await listed(index, selection, WorkflowView.FULL))[0]) == 8

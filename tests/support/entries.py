@@ -1,14 +1,17 @@
 """What lies in a bucket and in an index, read from end to end."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from workflowstore.v1.workflow_state_pb2 import WorkflowState as WorkflowStateMessage
 from workflowstore.v1.workflow_store_pb2 import ListResponse
 from workflowstore_server.codec import document
-from workflowstore_server.index import Index, IndexOptions
-from workflowstore_server.model.selection import ListPosition, Selection
+from workflowstore_server.index import Index, IndexOptions, follower
+from workflowstore_server.model.selection import ListPosition, Selection, WorkflowFilter
 from workflowstore_server.model.state import MalformedEntry, StoredState, WorkflowView
 from workflowstore_server.store import StateStore
 
@@ -41,10 +44,17 @@ async def ids_of(store: StateStore) -> list[str]:
 
 
 @asynccontextmanager
-async def indexed(store: StateStore, directory: Path | None = None, wait_seconds: float = 30.0) -> AsyncIterator[Index]:
-    """An index that follows a store."""
-    async with Index(store, IndexOptions(directory, wait_seconds)).following() as index:
-        yield index
+async def indexed(
+    store: StateStore, directory: Path | None = None, wait_seconds: float = 30.0, poll_seconds: float | None = None
+) -> AsyncIterator[Index]:
+    """An index that follows a store. With `poll_seconds` math.inf it has caught up, and looks only when it is asked."""
+    with pytest.MonkeyPatch.context() as patch:
+        if poll_seconds is not None:
+            patch.setattr(follower, "POLL_SECONDS", poll_seconds)
+        async with Index(store, IndexOptions(directory, wait_seconds)).following() as index:
+            if poll_seconds == math.inf:
+                await index.count(WorkflowFilter())
+            yield index
 
 
 async def listed(

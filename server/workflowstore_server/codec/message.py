@@ -106,24 +106,63 @@ def _decode_event(message: workflow_state_pb2.HistoryEvent) -> HistoryEvent:
 
 
 def encode_state(stored: StoredState, view: WorkflowView) -> workflow_state_pb2.WorkflowState:
-    """Return the message for a stored state."""
+    """Return the message for a stored state. Field by field takes half the time of protobuf's constructor."""
     state = stored.state
-    full = view is WorkflowView.FULL
-    return workflow_state_pb2.WorkflowState(
-        workflow_id=state.workflow_id,
-        run_id=state.run_id,
-        status=_STATUS_VALUE[state.status],
-        input_json=(full and state.input_json) or "",
-        result_json=(full and state.result_json) or "",
-        error=state.error,
-        history=[_encode_event(event) for event in state.history] if full else None,
-        created_at=timestamp(state.created_at_ns),
-        updated_at=timestamp(state.updated_at_ns),
-        labels=state.labels,
-        revision=stored.revision,
-        history_count=len(state.history),
-        document_bytes=stored.document_bytes,
-    )
+    message = workflow_state_pb2.WorkflowState()
+    _set_summary(message, state, len(state.history), stored.revision, stored.document_bytes)
+    if view is WorkflowView.FULL:
+        message.input_json = state.input_json or ""
+        message.result_json = state.result_json or ""
+        for event in state.history:
+            _set_event(message.history.add(), event)
+    return message
+
+
+def encode_summary(summary: Summary, revision: int, document_bytes: int) -> bytes:
+    """Return the bytes of `encode_state` in the SUMMARY view, the same ones for the same state."""
+    message = workflow_state_pb2.WorkflowState()
+    _set_summary(message, summary, summary.history_count, revision, document_bytes)
+    return message.SerializeToString(deterministic=True)
+
+
+def _set_summary(
+    message: workflow_state_pb2.WorkflowState,
+    state: WorkflowState | Summary,
+    history_count: int,
+    revision: int,
+    document_bytes: int,
+) -> None:
+    message.workflow_id = state.workflow_id
+    message.run_id = state.run_id
+    message.status = _STATUS_VALUE[state.status]
+    message.error = state.error
+    _set_time(message.created_at, state.created_at_ns)
+    _set_time(message.updated_at, state.updated_at_ns)
+    labels = message.labels
+    for key, value in state.labels.items():
+        labels[key] = value
+    message.revision = revision
+    message.history_count = history_count
+    message.document_bytes = document_bytes
+
+
+def _set_event(message: workflow_state_pb2.HistoryEvent, event: HistoryEvent) -> None:
+    message.id = event.id
+    message.type = _EVENT_TYPE_VALUE[event.type]
+    _set_time(message.timestamp, event.timestamp_ns)
+    message.activity_name = event.activity_name
+    message.input_json = event.input_json or ""
+    message.result_json = event.result_json or ""
+    message.error = event.error
+    message.signal_name = event.signal_name
+    message.signal_payload_json = event.signal_payload_json or ""
+    if event.duration_ns:
+        message.duration.CopyFrom(_duration(event.duration_ns))
+
+
+def _set_time(message: Timestamp, time_ns: int) -> None:
+    # Also the time 0, whose parts are both the default, makes the field present.
+    message.seconds, message.nanos = divmod(time_ns, NANOSECONDS)
 
 
 def decode_filter(message: workflow_filter_pb2.WorkflowFilter) -> WorkflowFilter:
@@ -190,29 +229,6 @@ def states_field(states: Iterable[workflow_state_pb2.WorkflowState]) -> bytes:
     return workflow_store_pb2.ListResponse(states=states).SerializeToString()
 
 
-def encode_summary(summary: Summary, revision: int, document_bytes: int) -> bytes:
-    """Return the bytes of `encode_state` in the SUMMARY view, the same ones for the same state.
-
-    The index makes one of every state that is written. Field by field takes half the time of the constructor.
-    """
-    message = workflow_state_pb2.WorkflowState()
-    message.workflow_id = summary.workflow_id
-    message.run_id = summary.run_id
-    message.status = _STATUS_VALUE[summary.status]
-    message.error = summary.error
-    time = message.created_at
-    time.seconds, time.nanos = divmod(summary.created_at_ns, NANOSECONDS)
-    time = message.updated_at
-    time.seconds, time.nanos = divmod(summary.updated_at_ns, NANOSECONDS)
-    labels = message.labels
-    for key, value in summary.labels.items():
-        labels[key] = value
-    message.revision = revision
-    message.history_count = summary.history_count
-    message.document_bytes = document_bytes
-    return message.SerializeToString(deterministic=True)
-
-
 def status_value(status: WorkflowStatus) -> int:
     """Return the enum value for a status."""
     return _STATUS_VALUE[status]
@@ -231,21 +247,6 @@ def varint(number: int) -> bytes:
         number >>= 7
     parts.append(number)
     return bytes(parts)
-
-
-def _encode_event(event: HistoryEvent) -> workflow_state_pb2.HistoryEvent:
-    return workflow_state_pb2.HistoryEvent(
-        id=event.id,
-        type=_EVENT_TYPE_VALUE[event.type],
-        timestamp=timestamp(event.timestamp_ns),
-        activity_name=event.activity_name,
-        input_json=event.input_json or "",
-        result_json=event.result_json or "",
-        error=event.error,
-        signal_name=event.signal_name,
-        signal_payload_json=event.signal_payload_json or "",
-        duration=_duration(event.duration_ns) if event.duration_ns else None,
-    )
 
 
 def encode_malformed(entry: MalformedEntry) -> workflow_store_pb2.MalformedEntry:

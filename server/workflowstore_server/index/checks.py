@@ -5,6 +5,7 @@ many, and what makes it differ is that the bucket has lost some: by age or size 
 live of single messages, or because somebody has purged them.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterable
 from functools import partial
@@ -15,6 +16,8 @@ from workflowstore_server.index import changes, schema
 from workflowstore_server.index.database import Database
 from workflowstore_server.index.schema import Entry
 from workflowstore_server.store import StateStore, StorePosition
+
+log = logging.getLogger(__name__)
 
 COMPARED: Final = 64
 """Newest entries of each table that are compared with the bucket after a start and after a new connection. In a bucket
@@ -43,8 +46,10 @@ async def agrees(database: Database, store: StateStore) -> bool:
     return True
 
 
-async def settle(database: Database, store: StateStore, position: StorePosition) -> None:
+async def settle(database: Database, store: StateStore, position: StorePosition, *, built: bool) -> None:
     """Take out what the bucket has lost without a message, as far as it can be told from where the bucket stood.
+
+    `built` tells that the index was built since then: nothing can be truer, so a difference that remains is remembered.
 
     Raises: CannotMend.
     """
@@ -56,16 +61,23 @@ async def settle(database: Database, store: StateStore, position: StorePosition)
         await database.write(partial(changes.drop_before, revision=position.first_revision))
         database.first_revision = position.first_revision
     # Numbers of one moment, or they say nothing.
-    if meta.revision != position.last_revision or database.meta.keys == position.keys:
+    if meta.revision != position.last_revision or database.meta.keys + database.surplus == position.keys:
+        return
+    if built:
+        if await _still_there(store, position):
+            database.surplus = position.keys - database.meta.keys
+            log.warning(
+                "bucket %s counts %d keys, and %d were found in it", store.bucket, position.keys, database.meta.keys
+            )
         return
     if position.keys < database.meta.keys / 2:
         raise CannotMend("the bucket has lost most of its keys")
     await database.write(partial(changes.drop_before, revision=position.first_revision))
     database.loses_oldest, database.first_revision = True, position.first_revision
-    if database.meta.keys != position.keys:
+    if database.meta.keys + database.surplus != position.keys:
         # Old delete markers are what others purge.
         await _look_up(database, store, await database.look(_markers))
-    if database.meta.keys != position.keys and await _still_there(store, position):
+    if database.meta.keys + database.surplus != position.keys and await _still_there(store, position):
         raise CannotMend(
             f"it has {database.meta.keys} keys at revision {position.last_revision}, and the bucket {position.keys}"
         )

@@ -61,6 +61,8 @@ class Database:
         """As of the last write."""
         self.damaged = False
         """Whether a reader has found it damaged."""
+        self.surplus = 0
+        """Keys that its bucket counts and that were not found in it when the index was built."""
         self.first_revision = 0
         """Nothing in it was last written before this revision."""
         self.loses_oldest = False

@@ -18,7 +18,7 @@ from typing import Final
 from workflowstore_server.index import changes, checks, files
 from workflowstore_server.index.checks import CannotMend
 from workflowstore_server.index.database import Database, DatabaseDamaged, DatabaseFailed
-from workflowstore_server.model.errors import BucketRecreated, IndexBehind, StoreError
+from workflowstore_server.model.errors import BucketConfiguration, BucketRecreated, IndexBehind, StoreError
 from workflowstore_server.store import StateStore, StorePosition
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ POLL_SECONDS: Final = 1.0
 """The longest that nobody looks for changes. It bounds what a List finds to catch up with, not how fresh it is."""
 
 RETRY_SECONDS: Final = 0.25
-"""Pause after a round that failed, in which those who come wait for the next one."""
+"""Pause after a round that failed. Those who come in it wait for the next one."""
 
 PROGRESS_SECONDS: Final = 5.0
 """How often the log tells how far the index is while it is being built."""
@@ -60,6 +60,10 @@ class Follower:
         self._doing = "the server is starting"
         self.store_revision = 0
         """Where the bucket was when it was last looked at."""
+        self._failure = ""
+        """The failure that the log was told of last."""
+        self.was_ready = False
+        """Whether the index has ever caught up."""
         self.trouble: StoreError | None = None
         """Why the last round has failed. None = it has not."""
 
@@ -116,8 +120,7 @@ class Follower:
                 self._asked.clear()
                 await self._serve()
         finally:
-            for waiter in self._waiting:
-                waiter.cancel()
+            _answer(self._waiting, self.behind("the server is stopping"))
             await self._drop(keep=True)
 
     async def _serve(self) -> None:
@@ -138,38 +141,43 @@ class Follower:
             self._asked.set()
         except Exception as error:
             self.trouble, self._session = self._trouble_of(error), None
-            if not self.meta.complete:
-                # Without a journal, what was begun cannot be taken back.
+            if not (self.meta.complete or isinstance(error, StoreError)):
+                # An index that is being built has no journal: what was begun cannot be taken back.
                 await self._drop(keep=False)
             _answer(waiting, self.trouble)
             await asyncio.sleep(RETRY_SECONDS)
+            self._asked.set()
         except BaseException:
-            for waiter in waiting:
-                waiter.cancel()
+            _answer(waiting, self.behind("the server is stopping"))
             raise
         else:
-            self.trouble = None
+            self.trouble, self._failure = None, ""
             _answer(waiting, revision)
 
     def _trouble_of(self, error: Exception) -> StoreError:
+        """What those who wait are told of a failure. The log is told once, however often it is met again."""
+        known, self._failure = self._failure == repr(error), repr(error)
         if isinstance(error, StoreError):
+            if isinstance(error, BucketConfiguration) and not known:
+                log.warning("bucket %s has %s: List and Count are refused", self._store.bucket, error.setting)
             return error
         if isinstance(error, DatabaseFailed):
-            log.error("the index of bucket %s cannot be written: %s", self._store.bucket, error)
+            if not known:
+                log.error("the index of bucket %s cannot be written: %s", self._store.bucket, error)
             return self.behind(f"the index cannot be written: {error}")
-        # Save and Load need no index: they go on.
-        log.error("the index of bucket %s has met an internal error", self._store.bucket, exc_info=error)
+        if not known:
+            log.error("the index of bucket %s has met an internal error", self._store.bucket, exc_info=error)
         return self.behind("the index has met an internal error; the server's log has the details")
 
     async def _round(self) -> int:
         position = await self._store.position()
         self.store_revision = position.last_revision
         database = await self._fitting(position)
-        if not database.meta.complete:
-            await self._build(database, position)
-        else:
-            await self._catch_up(database, position.last_revision)
-        await checks.settle(database, self._store, position)
+        built = not database.meta.complete
+        if built:
+            position = await self._build(database, position)
+        position = await self._catch_up(database, position)
+        await checks.settle(database, self._store, position, built=built)
         if self._session is None:
             meta = database.meta
             log.info(
@@ -177,6 +185,8 @@ class Follower:
                 self._store.bucket, meta.revision, meta.workflows, meta.malformed,
             )  # fmt: skip
         self._session = position.session
+        self._doing = "the index is catching up"
+        self.was_ready = True
         return database.meta.revision
 
     async def _fitting(self, position: StorePosition) -> Database:
@@ -210,22 +220,35 @@ class Follower:
             return "the bucket has another past, as if restored from a backup"
         return None
 
-    async def _build(self, database: Database, position: StorePosition) -> None:
+    async def _build(self, database: Database, position: StorePosition) -> StorePosition:
         self._doing = "the index is being built"
         began = time.monotonic()
-        await self._catch_up(database, position.last_revision)
+        await self._catch_up(database, position)
         await database.finish()
         log.info("the index of bucket %s was built in %.1f s", self._store.bucket, time.monotonic() - began)
-        # What came meanwhile.
         self._doing = "the index is catching up"
-        self.store_revision = (await self._store.position()).last_revision
-        await self._catch_up(database, self.store_revision)
+        return await self._look_again(database)
 
-    async def _catch_up(self, database: Database, until: int) -> None:
-        """Apply what the bucket has after the index, at least up to a revision that the bucket has had."""
-        after = database.meta.revision
+    async def _look_again(self, database: Database) -> StorePosition:
+        """Ask where the bucket stands after something was read from it: all of that was of the bucket it is now.
+
+        Raises: CannotMend when it was not.
+        """
+        position = await self._store.position()
+        if position.identity != database.meta.identity or position.last_revision < database.meta.revision:
+            raise CannotMend("the bucket was replaced while it was read")
+        self.store_revision = position.last_revision
+        return position
+
+    async def _catch_up(self, database: Database, position: StorePosition) -> StorePosition:
+        """Apply what the bucket has after the index, at least up to where it stood; return where it stands then."""
+        after, until = database.meta.revision, position.last_revision
         if after >= until:
-            return
+            return position
+        await self._apply(database, after, until)
+        return await self._look_again(database)
+
+    async def _apply(self, database: Database, after: int, until: int) -> None:
         progress = _Progress(self._store.bucket, after)
         reading = asyncio.create_task(self._store.changes(after, until))
         writing: asyncio.Task[None] | None = None
@@ -237,8 +260,7 @@ class Follower:
                 if not batch.at_end:
                     # What was left out of this batch, because it was written again, lies before where the bucket is
                     # now; another replica than the one that answered must not end sooner.
-                    until = max(until, (await self._store.position()).last_revision)
-                    self.store_revision = until
+                    until = max(until, (await self._look_again(database)).last_revision)
                     reading = asyncio.create_task(self._store.changes(after, until))
                 entries = await changes.entries_of(batch.entries)
                 if writing is not None:
@@ -247,7 +269,6 @@ class Follower:
                 progress.tell(after, until, len(batch.entries))
                 if batch.at_end:
                     await writing
-                    self.store_revision = max(self.store_revision, after)
                     return
         finally:
             reading.cancel()
