@@ -144,11 +144,11 @@ def page(way: Way, selection: Selection, after: tuple[bytes, str] | None, count:
         lower, upper = not (resumed and not selection.descending), not (resumed and selection.descending)
         return all_of([*way.where(driver, lower=lower, upper=upper), *rest])
 
-    if len(way.drivers) == 1:
+    if len(way.drivers) == 1 and in_order:
         where = where_of(way.drivers[0])
         sql = f"SELECT {columns} FROM {way.source} WHERE {where.sql} ORDER BY {ordering} LIMIT {count}"
         return Term(sql, where.parameters)
-    # Each branch is in order; of the first rows of all of them the first ones are taken, and only those read whole.
+    # What has to be sorted or merged is found by its place alone, and only the rows of this page are read whole.
     branches: list[str] = []
     parameters: list[Any] = []
     for driver in way.drivers:

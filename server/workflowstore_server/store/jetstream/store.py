@@ -33,7 +33,7 @@ from workflowstore_server.store.jetstream.stream import BATCH_SUBJECTS_MAX
 CONTENDED_ATTEMPTS_MAX: Final = 16
 """Attempts at a change that must see what it changes. Each failure means that another writer got through."""
 
-CHANGES_MAX: Final = 4096
+CHANGES_MAX: Final = 2048
 """Changes in one batch. Their bytes are bounded too; see bucket.REPLY_BYTES_MAX."""
 
 REPLICA_WAIT_SECONDS: Final = 0.05
