@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import calls, lists, results
+from bench import calls, results, sizes
 from bench.plan import QUICK, Plan
 from bench.results import Row
 
@@ -21,14 +21,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures a server beside its floors, in turns within one run, on this machine and loopback. "
-        "Rows: save-1, save-64, load-1, load-64 (calls in flight), list-10000 and so on. Missing a bar is no failure: "
-        "a busy machine can do it.",
+        "Rows: save-1, save-64, load-1, load-64 (calls in flight), follower-10000, list-10000 and so on. Missing a "
+        "bar is no failure: a busy machine can do it.",
     )
     parser.add_argument("--quick", action="store_true", help="one short round: to see that all works, not to quote")
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="rows whose names begin so, such as save-64 or list"
     )
-    parser.add_argument("--states", type=_sizes, metavar="N[,N...]", help="sizes of the buckets that are listed")
+    parser.add_argument(
+        "--states",
+        type=_sizes,
+        metavar="N[,N...]",
+        help="sizes of the buckets that are followed and listed, such as 10000,100000,1000000: a million takes seven "
+        "minutes more, and 4 GB of disk",
+    )
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds that the medians are taken of")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     arguments = parser.parse_args()
@@ -52,15 +58,16 @@ async def _run(plan: Plan, file: Path | None) -> None:
     begun = time.monotonic()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="workflowstore-bench-") as folder:
-        for part in (calls, lists):
+        for part in (calls, sizes):
             (own := Path(folder, part.__name__)).mkdir()
             async with contextlib.aclosing(part.rows(plan, own)) as found:
                 async for row in found:
                     rows.append(row)
-                    print(f"{time.monotonic() - begun:4.0f} s  {row.name} beside {row.floor_name}", file=sys.stderr)
+                    print(f"{time.monotonic() - begun:4.0f} s  {row.title}", file=sys.stderr)
     if not rows:
         sys.exit(f"no row has a name that begins with {' or '.join(plan.only)}")
-    print(f"\n{results.table(rows)}\n\n{results.costs(rows)}")
+    parts = (results.table(rows), results.costs(rows), results.growth(rows))
+    print("", *[part for part in parts if part], sep="\n\n")
     if file is not None:
         results.write(file, surroundings, rows)
 

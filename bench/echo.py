@@ -22,7 +22,7 @@ METHOD: Final = "Echo"
 async def serving() -> AsyncIterator[tuple[str, int]]:
     """A server of empty calls in its own process: its address and the process."""
     async with processes.running([sys.executable, "-m", "bench.echo"]) as process:
-        yield await processes.first_line(process), process.pid
+        yield await processes.next_line(process), process.pid
 
 
 def stub(channel: grpc.aio.Channel) -> "grpc.aio.UnaryUnaryMultiCallable[Empty, Empty]":

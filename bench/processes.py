@@ -46,13 +46,13 @@ async def running(command: Sequence[str | Path]) -> AsyncIterator[asyncio.subpro
             await _end(process)
 
 
-async def first_line(process: asyncio.subprocess.Process) -> str:
-    """What the process prints once it is ready."""
+async def next_line(process: asyncio.subprocess.Process, seconds_max: float = READY_SECONDS_MAX) -> str:
+    """What the process prints next, such as that it is ready."""
     assert process.stdout is not None, "its standard output is a pipe"
-    async with asyncio.timeout(READY_SECONDS_MAX):
+    async with asyncio.timeout(seconds_max):
         line = await process.stdout.readline()
     if not line:
-        raise RuntimeError(f"a measured process has ended before it was ready, with code {await process.wait()}")
+        raise RuntimeError(f"a measured process has ended without a word, with code {await process.wait()}")
     return line.decode().strip()
 
 
@@ -83,6 +83,12 @@ def cpu_seconds(process: int) -> float | None:
     except OSError:
         return None
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def forget_peak_memory(process: int) -> None:
+    """Let `peak_memory_mib` begin anew from what the process has now."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process}/clear_refs").write_text("5")
 
 
 def peak_memory_mib(process: int) -> float | None:

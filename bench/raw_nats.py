@@ -23,6 +23,9 @@ from workflowstore_server.store.jetstream.stream import Names
 FILL_BLOCK: Final = 1_000
 """Messages sent before one waits for its acknowledgement: nats-server drops what it cannot queue."""
 
+KEYS_MAX: Final = 500_000
+"""Beyond 524,288 messages that wait in a subscription, nats-py drops them, and its keys() waits for the last one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Nats:
@@ -33,6 +36,15 @@ class Nats:
 
     process: int
     client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket with the documents of `size` workflows."""
+
+    nats: Nats
+    name: str
+    size: int
 
 
 @asynccontextmanager
@@ -77,29 +89,31 @@ class Puts:
         await self._jetstream.publish(subject, document)
 
 
-async def fill(client: Client, bucket: str, count: int) -> None:
-    """Put `count` documents."""
-    names = Names(bucket)
-    jetstream = client.jetstream()
-    for number in range(count):
+async def filled(nats_server: Nats, size: int) -> Bucket:
+    """A new bucket with the documents of `size` workflows."""
+    bucket = Bucket(nats_server, f"states_{size}", size)
+    await create_bucket(nats_server.client, bucket.name, fsync=False)
+    names, jetstream = Names(bucket.name), nats_server.client.jetstream()
+    for number in range(size):
         subject, document = names.subject(documents.id_of(number)), documents.stored(number)
-        if number % FILL_BLOCK == FILL_BLOCK - 1 or number == count - 1:
+        if number % FILL_BLOCK == FILL_BLOCK - 1 or number == size - 1:
             await jetstream.publish(subject, document)
         else:
-            await client.publish(subject, document)
+            await nats_server.client.publish(subject, document)
     messages = (await jetstream.stream_info(names.stream)).state.messages
-    if messages != count:
-        raise RuntimeError(f"bucket {bucket} has {messages} documents instead of {count}")
+    if messages != size:
+        raise RuntimeError(f"bucket {bucket.name} has {messages} documents instead of {size}")
+    return bucket
 
 
-async def keys(client: Client, bucket: str) -> list[str]:
+async def keys(bucket: Bucket) -> list[str]:
     """All keys, in revision order."""
-    return await (await client.jetstream().key_value(bucket)).keys()
+    return await (await bucket.nats.client.jetstream().key_value(bucket.name)).keys()
 
 
-async def get_one_by_one(client: Client, bucket: str, wanted: list[str]) -> int:
+async def get_one_by_one(bucket: Bucket, wanted: list[str]) -> int:
     """Get and decode the documents of these keys, one after the other, and count them."""
-    store = await client.jetstream().key_value(bucket)
+    store = await bucket.nats.client.jetstream().key_value(bucket.name)
     count = 0
     for key in wanted:
         entry = await store.get(key)

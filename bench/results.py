@@ -4,45 +4,77 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from bench.timing import Figure, median_of, ratio_of
 
-ROLES = ("server", "client", "storage")
+ROLES: Final = ("server", "client", "storage")
+
+_WANTED: Final = {
+    "ratio_min": ">= {:,g} x",
+    "rate_min": ">= {:,g}/s",
+    "p50_ms_max": "<= {:,g} ms",
+    "p99_ms_max": "p99 <= {:,g} ms",
+    "first_ms_max": "first <= {:,g} ms",
+    "memory_mib_max": "<= {:,g} MiB",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What is wanted of a row (DESIGN, "Numbers to reach")."""
+    """What is wanted of a row: of its ratio, and of our figure in it. None = nothing."""
 
-    ratio_min: float
+    ratio_min: float | None = None
+    rate_min: float | None = None
+    p50_ms_max: float | None = None
     p99_ms_max: float | None = None
+    first_ms_max: float | None = None
+    memory_mib_max: float | None = None
 
     def __str__(self) -> str:
-        return f">= {self.ratio_min:g} x" + (f", p99 <= {self.p99_ms_max:g} ms" if self.p99_ms_max else "")
+        limits = [(text, getattr(self, name)) for name, text in _WANTED.items()]
+        return ", ".join(text.format(limit) for text, limit in limits if limit is not None)
+
+    def is_reached(self, ours: Figure, ratio: float | None) -> bool:
+        """Whether a row with this figure and ratio has all of it. What was not measured is not reached."""
+        for name in _WANTED:
+            limit = getattr(self, name)
+            found = ratio if name == "ratio_min" else getattr(ours, name[:-4])
+            if limit is not None and (found is None or (found < limit if name.endswith("_min") else found > limit)):
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison. Without figures the note says why there are none."""
+    """One comparison, or one figure alone. Without figures the note says why there are none."""
 
     name: str
-    floor_name: str
+    floor_name: str = ""
     ours: Figure | None = None
     floor: Figure | None = None
     ratio: float | None = None
     bar: Bar | None = None
     note: str = ""
+    size: int = 0
+    """States of the bucket. 0 = there is no saying."""
+    costs: Mapping[str, float | None] = field(default_factory=dict)
+    """What of it could grow with the bucket: by name, which ends with the unit."""
+
+    @property
+    def title(self) -> str:
+        """What it is about, in a line."""
+        return f"{self.name}, beside {self.floor_name}" if self.floor_name else self.name
 
     @property
     def verdict(self) -> str:
         """Whether the bar is reached; empty when there is none."""
-        if self.bar is None or self.ours is None or self.ratio is None:
+        if self.bar is None or self.ours is None:
             return ""
-        late = self.bar.p99_ms_max is not None and (self.ours.p99_ms or 0.0) > self.bar.p99_ms_max
-        return "MISSED" if late or self.ratio < self.bar.ratio_min else "ok"
+        return "ok" if self.bar.is_reached(self.ours, self.ratio) else "MISSED"
 
 
 def row(
@@ -59,28 +91,60 @@ def row(
 
 def table(rows: Sequence[Row]) -> str:
     """The rows for people: first how fast, then what it has cost."""
-    head = ("", "per s", "p50 ms", "p99 ms", "beside", "per s", "p50 ms", "p99 ms", "ratio", "bar", "")
+    head = (
+        "",
+        "per s",
+        "p50 ms",
+        "p99 ms",
+        "first ms",
+        "MiB",
+        "beside",
+        "per s",
+        "p50 ms",
+        "p99 ms",
+        "ratio",
+        "bar",
+        "",
+    )
     lines = [
         (
-            *(row.name, *_speed(row.ours)),
+            *(row.name, *_speed(row.ours), *_rest(row.ours)),
             *(row.floor_name, *_speed(row.floor)),
-            *(_number(row.ratio, 2), str(row.bar or ""), row.verdict),
+            *("" if row.ratio is None else _number(row.ratio, 2), str(row.bar or ""), row.verdict),
         )
         for row in rows
     ]
-    notes = [f"{row.name}: {row.note}" for row in rows if row.note]
-    return "\n".join([_aligned([head, *lines], left={0, 4, 9, 10}), *notes])
+    notes = [f"{row.title}: {row.note}" for row in rows if row.note]
+    return "\n".join([_aligned([head, *lines], left={0, 6, 11, 12}), *dict.fromkeys(notes)])
 
 
 def costs(rows: Sequence[Row]) -> str:
-    """The processor time of each call (of a List: of each state), in microseconds."""
+    """The processor time of each call (of a List or a build: of each state), in microseconds."""
     head = ("CPU us a call", *ROLES, "beside", *ROLES)
     lines = [
-        (row.name, *_costs(row.ours.cpu_us), row.floor_name, *_costs(row.floor.cpu_us))
+        (row.name, *_costs(row.ours), row.floor_name, *_costs(row.floor))
         for row in rows
-        if row.ours is not None and row.floor is not None
+        if row.ours is not None and row.ours.cpu_us
     ]
     return _aligned([head, *lines], left={0, 4})
+
+
+def growth(rows: Sequence[Row]) -> str:
+    """What could grow with the bucket, by its size; empty when all buckets had one size."""
+    sizes = sorted({row.size for row in rows if row.costs})
+    if len(sizes) < 2:
+        return ""
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        for name, value in row.costs.items():
+            if value is not None:
+                found.setdefault(name, {})[row.size] = value
+    lines = []
+    for name, by_size in found.items():
+        ends = (by_size.get(sizes[0]), by_size.get(sizes[-1]))
+        grown = f"{ends[1] / ends[0]:.1f} x" if ends[0] and ends[1] else "-"
+        lines.append((name, *[_number(by_size.get(size), 1) for size in sizes], grown))
+    return _aligned([("with the states", *[f"{size:,}" for size in sizes], "growth"), *lines], left={0})
 
 
 def environment() -> Mapping[str, object]:
@@ -109,7 +173,14 @@ def _speed(figure: Figure | None) -> tuple[str, str, str]:
     return (_number(figure.rate, 0), _number(figure.p50_ms, 2), _number(figure.p99_ms, 2))
 
 
-def _costs(cpu_us: Mapping[str, float]) -> list[str]:
+def _rest(figure: Figure | None) -> tuple[str, str]:
+    if figure is None:
+        return ("", "")
+    return (_number(figure.first_ms, 1), _number(figure.memory_mib, 0))
+
+
+def _costs(figure: Figure | None) -> list[str]:
+    cpu_us = figure.cpu_us if figure is not None else {}
     return [_number(cpu_us.get(role), 0 if cpu_us.get(role, 0) >= 10 else 1) for role in ROLES]
 
 

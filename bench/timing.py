@@ -18,7 +18,9 @@ CLIENT = "client"
 class Figure:
     """What one round, or the median of several, has shown. Rates are per second."""
 
-    rate: float
+    rate: float | None
+    """None where there is one thing to wait for, and not many to count."""
+
     p50_ms: float
     p99_ms: float | None = None
     """None where a round is a single call."""
@@ -26,8 +28,11 @@ class Figure:
     first_ms: float | None = None
     """Until the first part of a streamed reply; None for other calls."""
 
+    memory_mib: float | None = None
+    """The most resident memory that the server had meanwhile; None where it was not looked at."""
+
     cpu_us: Mapping[str, float] = field(default_factory=dict)
-    """Processor time per call (of a List: per state) by role: client, server, storage."""
+    """Processor time per call (of a List or a build: per state) by role: client, server, storage."""
 
 
 Measurement = Callable[[], Awaitable[Figure]]
@@ -114,20 +119,22 @@ async def in_turn(measurements: Mapping[str, Measurement], rounds: int) -> dict[
 
 
 def median_of(figures: Sequence[Figure]) -> Figure:
-    """The median of each number of several rounds."""
+    """The median of each number of several rounds, and the most of their memory."""
     roles = set.intersection(*(set(figure.cpu_us) for figure in figures))
     return Figure(
-        rate=median(figure.rate for figure in figures),
+        rate=_median(figure.rate for figure in figures),
         p50_ms=median(figure.p50_ms for figure in figures),
         p99_ms=_median(figure.p99_ms for figure in figures),
         first_ms=_median(figure.first_ms for figure in figures),
+        memory_mib=max((figure.memory_mib for figure in figures if figure.memory_mib is not None), default=None),
         cpu_us={role: median(figure.cpu_us[role] for figure in figures) for role in sorted(roles)},
     )
 
 
 def ratio_of(ours: Sequence[Figure], floor: Sequence[Figure]) -> float:
     """How the rates compare: the median over rounds, each of which compares what was measured side by side."""
-    return median(one.rate / other.rate for one, other in zip(ours, floor, strict=True))
+    rates = [(one.rate, other.rate) for one, other in zip(ours, floor, strict=True)]
+    return median(one / other for one, other in rates if one is not None and other is not None)
 
 
 def _median(numbers: Iterator[float | None]) -> float | None:
