@@ -302,7 +302,8 @@ async def test_the_deadline_is_that_of_all_calls_together(colour, server, client
     states, error = await colour.take(client.list(timeout=1.5))
     assert (ids_of(states), type(error)) == (IDS[:6], DeadlineExceededError)
     first, second, third = server.list.remaining_seconds
-    assert 1.5 >= first > second + PAUSE_SECONDS_MIN / 2
+    # gRPC rounds what it sends up a little.
+    assert 1.6 > first > second + PAUSE_SECONDS_MIN / 2
     assert second > third + PAUSE_SECONDS_MIN / 2
 
 

@@ -1,6 +1,7 @@
 """The index is fresh, heals itself, says how far it is, and takes no more than it needs."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -288,6 +289,25 @@ async def test_a_file_damaged_while_it_is_used_heals_without_a_wrong_answer(
             return right == 3
 
         await until(healed, 30)
+
+
+@pytest.mark.parametrize("nonsense", ["labels = x'ff'", "labels = 5", "summary = NULL"])
+async def test_nonsense_in_a_sound_file_heals_without_a_wrong_answer(tmp_path: Path, nonsense: str) -> None:
+    store = MemoryStore("beluga_workflows")
+    for number in range(3):
+        await store.save(WorkflowState(f"wf-{number}", labels={"n": str(number)}))
+    async with indexed(store, tmp_path) as index:
+        opened, _ = await index.follower.fresh()
+
+        def spoil(connection: sqlite3.Connection) -> None:
+            with contextlib.suppress(sqlite3.IntegrityError):
+                connection.execute(f"UPDATE workflows SET {nonsense}")
+
+        await opened.look(spoil)
+        await store.save(WorkflowState("wf-1", labels={"n": "new"}))
+        states, _ = await listed(index, ALL)
+
+        assert {state.workflow_id: state.labels["n"] for state in states} == {"wf-0": "0", "wf-1": "new", "wf-2": "2"}
 
 
 async def test_an_index_that_was_deleted_by_hand_is_built_anew(

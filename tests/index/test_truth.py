@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nats
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -270,9 +271,10 @@ def rows(file: Path) -> dict[str, list[tuple[Any, ...]]]:
     return tables
 
 
+@pytest.mark.timeout(400)
 @given(history=st.sampled_from([1, 1, 3]), taken=st.lists(steps, min_size=3, max_size=12))
 @settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

@@ -118,7 +118,9 @@ async def test_nothing_acknowledged_is_lost_when_nats_server_is_killed_under_loa
             assert len(server.nats_server_pids) == len(killed) + 1
         await load.more(100)
         load._stop = True
-        assert load.acknowledged.items() <= (await caller.revisions()).items()
+        # What is acknowledged while the list runs need not be in it.
+        before = dict(load.acknowledged)
+        assert before.items() <= (await caller.revisions()).items()
         await until(caller.serving, 10)
 
     assert load.failures

@@ -9,7 +9,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any, Final
 
@@ -121,14 +121,14 @@ def apply(connection: sqlite3.Connection, entries: Sequence[Entry], revision: in
         _insert(connection, "INSERT INTO malformed VALUES {}", malformed, 4)
         _insert(connection, "INSERT INTO markers VALUES {}", markers, 2)
         _insert(connection, "INSERT INTO expiring VALUES {}", expiring, 2)
-        after = Meta(
-            before.identity,
-            revision,
-            before.complete,
-            before.workflows - removed["workflows"] + added,
-            before.malformed - removed["malformed"] + len(malformed),
-            before.markers - removed["markers"] + len(markers),
-            before.expiring - removed["expiring"] + len(expiring),
+        left = _less(before, removed)
+        after = replace(
+            left,
+            revision=revision,
+            workflows=left.workflows + added,
+            malformed=left.malformed + len(malformed),
+            markers=left.markers + len(markers),
+            expiring=left.expiring + len(expiring),
         )
         set_meta(connection, after)
     return after
@@ -153,7 +153,7 @@ def drop_before(connection: sqlite3.Connection, revision: int) -> Meta:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         before = meta(connection)
-        removed = {"workflows": 0, "expiring": 0}
+        removed = {"workflows": 0}
         for table in ("malformed", "markers"):
             removed[table] = connection.execute(f"DELETE FROM {table} WHERE revision < ?", (revision,)).rowcount
         oldest = "SELECT workflow_id FROM workflows WHERE revision < ? LIMIT ?"
@@ -165,15 +165,7 @@ def drop_before(connection: sqlite3.Connection, revision: int) -> Meta:
 
 
 def _less(before: Meta, removed: Mapping[str, int]) -> Meta:
-    return Meta(
-        before.identity,
-        before.revision,
-        before.complete,
-        before.workflows - removed["workflows"],
-        before.malformed - removed["malformed"],
-        before.markers - removed["markers"],
-        before.expiring - removed["expiring"],
-    )
+    return replace(before, **{table: getattr(before, table) - number for table, number in removed.items()})
 
 
 def _remove(connection: sqlite3.Connection, keys: Iterable[str], before: Meta, ids: Iterable[str]) -> dict[str, int]:

@@ -29,6 +29,11 @@ LOG_BYTES_KEPT: Final = 64 * 1024 * 1024
 BUSY_SECONDS: Final = 30.0
 """How long a connection waits for others. In a file nobody has to wait: readers see the state before a write."""
 
+PASSING: Final = frozenset(
+    {"SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "SQLITE_INTERRUPT", "SQLITE_CANTOPEN"}
+)
+"""Errors that say nothing about what is in the file."""
+
 _T = TypeVar("_T")
 
 
@@ -218,6 +223,8 @@ class Database:
         if self._path is not None:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             files.delete(self._path)
+            # What it sorts for an index of a table goes to files where there is room; all else may be read-only.
+            os.environ["SQLITE_TMPDIR"] = str(self._path.parent)
         self._writer = self._connect(WRITER_CACHE_KIB)
         for pragma in (
             f"page_size = {PAGE_BYTES}",
@@ -256,6 +263,7 @@ class Database:
             self._writer.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
             self._file = self._path.stat()
         else:
+            self._writer.execute("PRAGMA temp_store = MEMORY")
             # A reader would make a commit wait, and one without a journal cannot be taken back.
             self._writer.execute("PRAGMA journal_mode = MEMORY")
         # All of them now: one that is opened later could meet another file under the same name.
@@ -283,20 +291,16 @@ class Database:
 def _guarded(work: Callable[[], _T]) -> _T:
     try:
         return work()
-    except sqlite3.DatabaseError as error:
-        name = getattr(error, "sqlite_errorname", "")
-        if name in {
-            "SQLITE_FULL",
-            "SQLITE_BUSY",
-            "SQLITE_LOCKED",
-            "SQLITE_NOMEM",
-            "SQLITE_INTERRUPT",
-            "SQLITE_CANTOPEN",
-        }:
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "") in PASSING:
             raise DatabaseFailed(str(error)) from error
         raise DatabaseDamaged(str(error)) from error
     except OSError as error:
         raise DatabaseFailed(str(error)) from error
+    except Exception as error:
+        # SQLite finds damage of its structure; what stands in it was written by us, and is nonsense now.
+        log.error("an index holds what cannot be understood", exc_info=error)
+        raise DatabaseDamaged("it holds what cannot be understood") from error
 
 
 def _counts(found: Meta) -> tuple[int, int, int, int]:

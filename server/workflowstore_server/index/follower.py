@@ -27,7 +27,7 @@ POLL_SECONDS: Final = 1.0
 """The longest that nobody looks for changes. It bounds what a List finds to catch up with, not how fresh it is."""
 
 RETRY_SECONDS: Final = 0.25
-"""Pause after a round that failed. Those who come in it wait for the next one."""
+"""Pause after a round that failed, so that none is repeated without end. Those who come in it wait for the next."""
 
 PROGRESS_SECONDS: Final = 5.0
 """How often the log tells how far the index is while it is being built."""
@@ -133,6 +133,7 @@ class Follower:
             await self._drop(keep=False)
             # Those who wait go on waiting, for the new one.
             self._waiting = [*waiting, *self._waiting]
+            await asyncio.sleep(RETRY_SECONDS)
             self._asked.set()
         except BucketRecreated as error:
             # Said in the log by the store, and to those who wait; the next round finds the new bucket.
