@@ -138,12 +138,20 @@ class Caller:
         return await self.stub.GetInfo(pb.GetInfoRequest())
 
     async def serving(self, service: str = "") -> bool:
-        answer = await self.health.Check(health_pb2.HealthCheckRequest(service=service))
-        return answer.status == health_pb2.HealthCheckResponse.SERVING
+        return await self._status(service) == health_pb2.HealthCheckResponse.SERVING
 
     async def away(self) -> bool:
         """Whether the health service says that calls cannot succeed."""
-        return not await self.serving()
+        return await self._status("") == health_pb2.HealthCheckResponse.NOT_SERVING
+
+    async def _status(self, service: str) -> Any:
+        """What the health service says; None when the call did not get through, as the first one on a channel may."""
+        try:
+            return (await self.health.Check(health_pb2.HealthCheckRequest(service=service))).status
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return None
 
 
 @asynccontextmanager
