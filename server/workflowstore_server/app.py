@@ -224,15 +224,15 @@ async def _tell_readiness(service: Service, indexes: Mapping[str, Index]) -> Non
         allowed = [follower for follower in followers if not isinstance(follower.trouble, BucketConfiguration)]
         trouble = next((follower.trouble for follower in allowed if follower.trouble is not None), None)
         ready = trouble is None and all(follower.was_ready for follower in allowed)
-        words = _words(trouble) if trouble is not None else ""
-        if words and words != told:
-            log.error("calls cannot succeed: %s", words)
+        if trouble is not None and _words(trouble) != told:
+            told = _words(trouble)
+            log.error("calls cannot succeed: %s", told)
         if ready and told:
+            told = ""
             log.info("calls can succeed again")
         if ready != serving:
             serving = ready
             await service.set_serving(serving=serving)
-        told = words or (told if not ready else "")
         await asyncio.sleep(READINESS_SECONDS)
 
 

@@ -533,6 +533,9 @@ async def test_a_list_that_is_left_early_leaves_nothing_running(
         return not calls()
 
     await until(idle, 5)
+    before = nats_client.stats["in_msgs"]
+    await asyncio.sleep(0.1)
+    assert nats_client.stats["in_msgs"] == before
     # The control: a list that goes on does have a call.
     states = client.list()
     await stepping(anext if stepping.is_async else next, states)

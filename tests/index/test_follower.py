@@ -177,6 +177,21 @@ async def _is_ready(index: Index) -> bool:
     return index.follower.ready
 
 
+async def test_a_list_that_waits_for_a_storage_that_hangs_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore("beluga_workflows")
+    async with indexed(store, wait_seconds=0.2) as index:
+        await ids(index)
+
+        async def hanging() -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(store, "position", hanging)
+        with pytest.raises(IndexBehind) as caught:
+            await ids(index)
+
+    assert (caught.value.lag, caught.value.detail) == (0, "the storage has not told yet where the bucket stands")
+
+
 async def test_a_crowd_of_lists_shares_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore("beluga_workflows")
     await store.save(WorkflowState("wf-1"))
@@ -373,6 +388,47 @@ async def test_another_past_is_noticed_though_the_bucket_has_come_as_far(tmp_pat
     async with indexed(restored, tmp_path) as index:
         states, _ = await listed(index, ALL)
         assert {state.error for state in states} == {"", "after the restore "}
+
+
+async def test_a_bucket_that_is_replaced_while_it_is_read_is_not_mixed_with_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore("beluga_workflows")
+    for number in range(600):
+        await store.save(WorkflowState(f"old-{number}"))
+    changes = store.changes
+
+    async def replaced_meanwhile(after: int, until: int):  # type: ignore[no-untyped-def]
+        if after == 256 and store.identity == "memory":
+            store.identity, store._entries = "another", {}
+            await store.save(WorkflowState("new"))
+        return await changes(after, until)
+
+    monkeypatch.setattr(store, "changes", replaced_meanwhile)
+    async with indexed(store, tmp_path) as index:
+        assert await ids(index) == ["new"]
+
+
+async def test_a_crowd_of_lists_of_large_states_does_not_cost_the_connection(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    """NATS closes a connection that has more than 64 MiB to fetch; each list may have up to 2 MiB under way."""
+    connection = OwnedConnection(NatsOptions(), lambda: (nats_server.url,), "test")
+    await connection.open()
+    store = JetStreamStore(connection, "b")
+    await store.open()
+    for number in range(60):
+        await store.save(WorkflowState(f"wf-{number}", input_json=f'"{"x" * 1_000_000}"'))
+    link = connection.link
+    async with indexed(store, tmp_path) as index:
+
+        async def count() -> int:
+            return len((await listed(index, Selection("b"), WorkflowView.FULL))[0])
+
+        assert set(await asyncio.gather(*(count() for _ in range(40)))) == {60}
+    assert connection.link is link
+    await store.close()
+    await connection.close()
 
 
 async def test_nats_that_is_away_fails_lists_at_once_and_is_caught_up_with(

@@ -274,7 +274,7 @@ def rows(file: Path) -> dict[str, list[tuple[Any, ...]]]:
 @pytest.mark.timeout(400)
 @given(history=st.sampled_from([1, 1, 3]), taken=st.lists(steps, min_size=3, max_size=12))
 @settings(
-    max_examples=15,
+    max_examples=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

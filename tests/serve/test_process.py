@@ -114,7 +114,7 @@ async def test_nothing_acknowledged_is_lost_when_nats_server_is_killed_under_loa
             await load.more(100)
             killed = server.nats_server_pids
             os.kill(killed[-1], signal.SIGKILL)
-            await until(lambda: caller.saved("again"), 30)
+            await until(lambda: caller.saved("again"), 10)
             assert len(server.nats_server_pids) == len(killed) + 1
         await load.more(100)
         load._stop = True

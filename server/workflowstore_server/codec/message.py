@@ -36,7 +36,6 @@ VIEW: Final = {
     workflow_state_pb2.WORKFLOW_VIEW_SUMMARY: WorkflowView.SUMMARY,
     workflow_state_pb2.WORKFLOW_VIEW_FULL: WorkflowView.FULL,
 }
-_STATUS_OF_VALUE: Final[dict[int, WorkflowStatus]] = {int(value): status for value, status in STATUS.items()}
 ORDER_BY: Final = {
     workflow_store_pb2.ORDER_BY_WORKFLOW_ID: OrderBy.WORKFLOW_ID,
     workflow_store_pb2.ORDER_BY_CREATED_AT: OrderBy.CREATED_AT,
@@ -236,7 +235,7 @@ def status_value(status: WorkflowStatus) -> int:
 
 def status_of(value: int) -> WorkflowStatus:
     """Return the status that `status_value` was given."""
-    return _STATUS_OF_VALUE[value]
+    return STATUS[workflow_state_pb2.WorkflowStatus.ValueType(value)]
 
 
 def varint(number: int) -> bytes:

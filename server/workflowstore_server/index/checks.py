@@ -67,7 +67,10 @@ async def settle(database: Database, store: StateStore, position: StorePosition,
         if await _still_there(store, position):
             database.surplus = position.keys - database.meta.keys
             log.warning(
-                "bucket %s counts %d keys, and %d were found in it", store.bucket, position.keys, database.meta.keys
+                "bucket %s counts %d keys, and %d were found in it; if a List lacks one, `workflowstore index rebuild`",
+                store.bucket,
+                position.keys,
+                database.meta.keys,
             )
         return
     if position.keys < database.meta.keys / 2:

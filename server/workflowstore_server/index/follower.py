@@ -164,15 +164,20 @@ class Follower:
             return error
         if isinstance(error, DatabaseFailed):
             if not known:
-                log.error("the index of bucket %s cannot be written: %s", self._store.bucket, error)
+                log.error(
+                    "the index of bucket %s cannot be written: %s; make room in --data-dir, and it goes on",
+                    self._store.bucket, error,
+                )  # fmt: skip
             return self.behind(f"the index cannot be written: {error}")
         if not known:
             log.error("the index of bucket %s has met an internal error", self._store.bucket, exc_info=error)
         return self.behind("the index has met an internal error; the server's log has the details")
 
     async def _round(self) -> int:
+        self._doing = "the storage has not told yet where the bucket stands"
         position = await self._store.position()
         self.store_revision = position.last_revision
+        self._doing = "the index is catching up"
         database = await self._fitting(position)
         built = not database.meta.complete
         if built:
@@ -186,7 +191,6 @@ class Follower:
                 self._store.bucket, meta.revision, meta.workflows, meta.malformed,
             )  # fmt: skip
         self._session = position.session
-        self._doing = "the index is catching up"
         self.was_ready = True
         return database.meta.revision
 

@@ -121,15 +121,15 @@ class Index:
             while True:
                 page = await reading
                 remaining -= page.states_count
-                more = page.position is not None
-                if more and remaining:
-                    assert page.position is not None
-                    reading = asyncio.create_task(pages(database, selection, way, page.position, remaining))
-                elif more:
-                    rest = await self._read(database, partial(_rows, way, selection, page.position, 1, "1"))
-                    more = bool(rest)
-                yield Chunk(page.states, page.malformed, page.position if more else None, revision)
-                if not more or not remaining:
+                following = page.position
+                if following is not None and remaining:
+                    reading = asyncio.create_task(pages(database, selection, way, following, remaining))
+                elif following is not None:
+                    # As many as were asked for: is anything left?
+                    rest, _ = await self._read(database, partial(_documents, way, selection, following, 1))
+                    following = following if rest else None
+                yield Chunk(page.states, page.malformed, following, revision)
+                if following is None or not remaining:
                     return
         finally:
             reading.cancel()
@@ -256,19 +256,6 @@ def _documents(
         rows.append((id_, revision, document_bytes))
         last = ListPosition(None, id_, schema.time_ns_of(time))
     return rows, last if len(rows) == count else None
-
-
-def _rows(
-    way: Way,
-    selection: Selection,
-    position: ListPosition | None,
-    count: int,
-    columns: str,
-    connection: sqlite3.Connection,
-) -> list[tuple[Any, ...]]:
-    assert position is not None
-    inner = _query(way, selection, position, count, columns)
-    return connection.execute(inner.sql, inner.parameters).fetchall()
 
 
 def _query(way: Way, selection: Selection, position: ListPosition, count: int, columns: str) -> query.Term:

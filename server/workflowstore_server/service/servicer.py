@@ -69,7 +69,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         selection = message.decode_selection(request, request.bucket or self._default)
         after = validation.position(request, selection)
         view = message.VIEW.get(request.view, WorkflowView.SUMMARY)
-        chunks = self._indexes[selection.bucket].chunks(selection, view, request.limit, after)
+        chunks = self._index(request.bucket).chunks(selection, view, request.limit, after)
         async with aclosing(chunks):
             async for chunk in chunks:
                 next_page_token = token.encode(chunk.position, selection) if chunk.position is not None else ""
@@ -78,7 +78,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
     async def Count(self, request: pb.CountRequest, context: Context) -> pb.CountResponse:  # noqa: N802
         validation.check_count(request, self._stores)
         wanted, group_by = message.decode_filter(request.filter), message.decode_group_by(request)
-        counted = await self._indexes[request.bucket or self._default].count(wanted, group_by, request.label)
+        counted = await self._index(request.bucket).count(wanted, group_by, request.label)
         return message.encode_count(counted)
 
     async def Delete(self, request: pb.DeleteRequest, context: Context) -> pb.DeleteResponse:  # noqa: N802
@@ -102,8 +102,11 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
             bucket=message.encode_bucket(info),
             store_revision=info.store_revision,
             document_bytes_max=store.document_bytes_max,
-            index=message.encode_index(self._indexes[request.bucket or self._default].info(info.store_revision)),
+            index=message.encode_index(self._index(request.bucket).info(info.store_revision)),
         )
 
     def _store(self, bucket: str) -> StateStore:
         return self._stores[bucket or self._default]
+
+    def _index(self, bucket: str) -> Index:
+        return self._indexes[bucket or self._default]

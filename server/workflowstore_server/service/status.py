@@ -95,7 +95,8 @@ _TABLE: Final[dict[type[StoreError], _Row]] = {
     errors.IndexBehind: _Row(
         grpc.StatusCode.UNAVAILABLE,
         reasons.ERROR_REASON_INDEX_BEHIND,
-        "the index of bucket {bucket} is {lag} revisions behind, at {index_revision} of {store_revision}: {detail}",
+        "the index of bucket {bucket} is {lag} revisions behind, at {index_revision} of {store_revision}: {detail}; "
+        "try again, ask another server, or let calls wait longer with --index-wait-seconds",
         passing=True,
     ),
     errors.MalformedDocument: _Row(
