@@ -527,6 +527,26 @@ async def test_a_bucket_that_counts_more_keys_than_it_has_is_not_built_for_ever(
     assert "bucket beluga_workflows counts 3 keys, and 1 were found in it" in caplog.text
 
 
+async def test_delete_markers_that_somebody_has_purged_are_taken_out_without_a_build(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore("beluga_workflows")
+    await store.save(WorkflowState("oldest"))
+    for number in range(1500):
+        await store.save(WorkflowState(f"wf-{number}"))
+        if number % 2:
+            await store.delete(f"wf-{number}")
+    with caplog.at_level(logging.INFO):
+        async with indexed(store) as index:
+            assert len(await ids(index)) == 751
+            assert index.follower.meta.markers == 750
+            store.forget([f"wf-{number}" for number in range(1, 1400, 2)])
+            assert len(await ids(index)) == 751
+            assert index.follower.meta.markers == 50
+
+    assert caplog.text.count("was built in") == 1
+
+
 async def test_progress_is_told_while_an_index_is_built(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

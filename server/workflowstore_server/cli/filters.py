@@ -3,15 +3,11 @@
 import functools
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from workflowstore_server.cli.completion import STATUSES
 from workflowstore_server.cli.times import FORMS, Moment
-
-if TYPE_CHECKING:
-    pass
 
 
 def filtered(command: Callable[..., None]) -> Callable[..., None]:
@@ -48,7 +44,7 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         from workflowstore import WorkflowFilter, WorkflowStatus
 
-        wanted: WorkflowFilter = WorkflowFilter(
+        wanted = WorkflowFilter(
             statuses=tuple(WorkflowStatus("" if status == "unspecified" else status) for status in statuses),
             workflow_id_prefix=prefix,
             run_id=run_id,

@@ -79,7 +79,10 @@ async def settle(database: Database, store: StateStore, position: StorePosition,
     database.loses_oldest, database.first_revision = True, position.first_revision
     if database.meta.keys + database.surplus != position.keys:
         # Old delete markers are what others purge.
-        await _look_up(database, store, await database.look(_markers))
+        last = ""
+        while markers := await database.look(partial(_markers, after=last)):
+            await _look_up(database, store, markers)
+            last = markers[-1]
     if database.meta.keys + database.surplus != position.keys and await _still_there(store, position):
         raise CannotMend(
             f"it has {database.meta.keys} keys at revision {position.last_revision}, and the bucket {position.keys}"
@@ -122,5 +125,6 @@ def _due(connection: sqlite3.Connection, now_ns: int) -> list[str]:
     return [key for (key,) in connection.execute("SELECT key FROM expiring WHERE expires_at_ns <= ?", (now_ns,))]
 
 
-def _markers(connection: sqlite3.Connection) -> list[str]:
-    return [key for (key,) in connection.execute("SELECT key FROM markers")]
+def _markers(connection: sqlite3.Connection, after: str) -> list[str]:
+    statement = "SELECT key FROM markers WHERE key > ? ORDER BY key LIMIT ?"
+    return [key for (key,) in connection.execute(statement, (after, LOOKED_UP_AT_ONCE))]

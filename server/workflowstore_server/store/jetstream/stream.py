@@ -31,11 +31,14 @@ STREAM_NAME_IN_USE: Final = 10058
 
 EXPECTED_LAST_SUBJECT_SEQUENCE: Final = "Nats-Expected-Last-Subject-Sequence"
 TTL: Final = "Nats-TTL"
+TTL_SECONDS_MAX: Final = 2.0**33
+"""Beyond what a Nats-TTL can ask for, which is a Go duration: 292 years."""
+
 DELETE_HEADERS: Final = {"KV-Operation": "DEL"}
 PURGE_HEADERS: Final = {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}
 
 
-_DURATION: Final = re.compile(r"([0-9.]+)(h|ms|m|s|us|\u00b5s|ns)")
+_DURATION: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|s|us|\u00b5s|ns)")
 _SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "ns": 1e-9}
 
 
@@ -251,7 +254,7 @@ def _expiry(ttl: str, stored_at: str) -> int | None:
     if ttl == "never":
         return None
     seconds = float(ttl) if ttl.isdecimal() else sum(float(n) * _SECONDS[unit] for n, unit in _DURATION.findall(ttl))
-    return rfc3339.parse(stored_at) + int(seconds * 1e9)
+    return rfc3339.parse(stored_at) + int(min(seconds, TTL_SECONDS_MAX) * 1e9)
 
 
 def _headers(raw: bytes) -> dict[str, str]:
