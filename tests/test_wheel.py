@@ -29,6 +29,7 @@ def test_the_wheel_has_both_packages_and_nothing_else(wheel: zipfile.ZipFile) ->
     assert {top for top in tops if not top.endswith(".dist-info")} == {"workflowstore", "workflowstore_server"}
     for name in (
         "workflowstore/py.typed",
+        "workflowstore/service_config.json",
         "workflowstore/v1/workflow_store_pb2.pyi",
         "workflowstore_server/cli/__init__.py",
     ):

@@ -114,7 +114,7 @@ async def running(config: Config) -> AsyncIterator[Service]:
             if embedded is None and config.index.directory is not None:
                 _claim(config, stack)
             stores = await _open_stores(config, connection, stack)
-            indexes = {bucket: Index(store, config.index) for bucket, store in stores.items()}
+            indexes = {bucket: Index(store, config.index, config.retention) for bucket, store in stores.items()}
 
             def about() -> About:
                 version = next(iter(stores.values())).nats_server_version or server_report.version
@@ -126,6 +126,7 @@ async def running(config: Config) -> AsyncIterator[Service]:
         async with asyncio.TaskGroup() as keepers:
             tasks = [keepers.create_task(connection.keep()), keepers.create_task(_tell_readiness(service, indexes))]
             tasks += [keepers.create_task(index.follower.run()) for index in indexes.values()]
+            tasks += [keepers.create_task(index.janitor.run()) for index in indexes.values()]
             if embedded is not None:
                 tasks.append(keepers.create_task(embedded.keep()))
             try:

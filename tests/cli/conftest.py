@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from support.terminal import type_on_terminal
+from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreServicer, add_WorkflowStoreServicer_to_server
 
 COMMAND = (sys.executable, "-m", "workflowstore_server")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("WORKFLOWSTORE_")}
@@ -133,3 +136,42 @@ def on_terminal() -> Callable[..., tuple[int, str]]:
         )
 
     return run
+
+
+class Script:
+    """A server whose calls the test answers: functions of request and context, or generators for streams."""
+
+    def __init__(self, **answers: Callable[[Any, Any], Any]) -> None:
+        self.requests: list[Any] = []
+
+        def recorded(answer: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
+            def call(_servicer: Any, request: Any, context: Any) -> Any:
+                self.requests.append(request)
+                return answer(request, context)
+
+            return call
+
+        servicer = type("Servicer", (WorkflowStoreServicer,), {name: recorded(call) for name, call in answers.items()})
+        self._pool = ThreadPoolExecutor(8)
+        self._server = grpc.server(self._pool)
+        add_WorkflowStoreServicer_to_server(servicer(), self._server)
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop(None).wait(SECONDS_MAX)
+        self._pool.shutdown()
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., Script]]:
+    """Starts servers that answer as the test says."""
+    scripts: list[Script] = []
+
+    def start(**answers: Callable[[Any, Any], Any]) -> Script:
+        scripts.append(Script(**answers))
+        return scripts[-1]
+
+    yield start
+    for script in scripts:
+        script.stop()

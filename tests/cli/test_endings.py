@@ -19,6 +19,10 @@ CASES = [
     (errors.StorageFullError, "RESOURCE_EXHAUSTED", 7),
     (errors.BucketNotFoundError, "FAILED_PRECONDITION", 1),
     (errors.BucketConfigurationError, "FAILED_PRECONDITION", 1),
+    (errors.RevisionForgottenError, "OUT_OF_RANGE", 2),
+    (errors.WatchTooSlowError, "RESOURCE_EXHAUSTED", 7),
+    (errors.ReplyTooLargeError, "RESOURCE_EXHAUSTED", 7),
+    (errors.OutcomeUnknownError, "INTERNAL", 1),
     (errors.InternalError, "INTERNAL", 1),
     (errors.WorkflowStoreError, "UNIMPLEMENTED", 1),
 ]

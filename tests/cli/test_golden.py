@@ -21,14 +21,20 @@ FILTER = [
 ]  # fmt: skip
 SERVE = [
     "--listen", "--data-dir", "--bucket", "--create-buckets/--no-create-buckets", "--history", "--replicas",
-    "--index", "--index-wait-seconds", "--nats-url", "--nats-creds", "--nats-tls-ca", "--nats-tls-cert",
+    "--atomic-batches/--no-atomic-batches", "--index", "--index-wait-seconds", "--retention", "--delete-markers-kept",
+    "--nats-url", "--nats-creds", "--nats-tls-ca", "--nats-tls-cert",
     "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--reflection/--no-reflection",
     "--drain-seconds", "--log-format", "--log-level", "--config",
 ]  # fmt: skip
 GOLDEN = {
     "completion": ["SHELL"],
-    "delete": ["WORKFLOW_ID", "--expected-revision", "--purge", *COMMON],
+    "delete": [
+        "WORKFLOW_ID", *FILTER, "--all", "--limit", "--dry-run", "--yes", "--expected-revision", "--purge", *COMMON,
+    ],
+    "export": ["TARGET", *FILTER, "--force", *COMMON],
     "health": ["--service", *COMMON],
+    "history": ["WORKFLOW_ID", "--desc", "--limit", *COMMON],
+    "import": ["SOURCE", "--on-conflict", *COMMON],
     "info": COMMON,
     "count": [*FILTER, "--by", *COMMON],
     "index": [],
@@ -39,6 +45,11 @@ GOLDEN = {
         *COMMON,
     ],
     "serve": SERVE,
+    "update": [
+        "WORKFLOW_ID", "--status", "--run-id", "--input", "--result", "--error", "--label", "--remove-label",
+        "--append", "--expected-revision", "--allow-missing", *COMMON,
+    ],
+    "watch": [*FILTER, "--after-revision", "--snapshot", "--full", "--progress", *COMMON],
 }  # fmt: skip
 VARIABLES = ["WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG"]
 
@@ -127,6 +138,7 @@ def test_help_loads_nothing_heavy() -> None:
         ("click", ["--help"], "workflowstore[cli]"),
         ("rich", ["list"], "workflowstore[cli]"),
         ("grpc_health", ["health"], "workflowstore[cli]"),
+        ("msgspec", ["export"], "workflowstore[cli]"),
         ("nats", ["serve"], "workflowstore[server]"),
         ("msgspec", ["serve"], "workflowstore[server]"),
         ("grpc_reflection", ["serve"], "workflowstore[server]"),

@@ -6,6 +6,8 @@ import socket
 import pytest
 
 from workflowstore import Client, WorkflowState
+from workflowstore.v1 import workflow_store_pb2 as pb
+from workflowstore.v1.workflow_state_pb2 import WORKFLOW_STATUS_COMPLETED, WORKFLOW_STATUS_FAILED
 from workflowstore_server import __version__
 
 
@@ -26,6 +28,7 @@ def test_info(call, bucket) -> None:
         "store_revision",
         "document_bytes_max",
         "index",
+        "retention",
     }
     assert info["index"].keys() == {"revision", "lag", "ready", "workflow_count", "malformed_count", "on_disk"}
 
@@ -37,6 +40,47 @@ def test_info_for_people(server, bucket, on_terminal) -> None:
     assert f"server {__version__}" in lines
     assert "durability every write is on disk before it is acknowledged" in lines
     assert f"bucket {bucket}" in lines
+    assert "atomic batches not allowed" in lines
+    assert "request ids known for 2 min" in lines
+    assert "retention none; nothing is deleted by its age" in lines
+
+
+@pytest.mark.parametrize(
+    ("retention", "lines"),
+    [
+        (
+            pb.RetentionInfo(
+                rules=[
+                    {"status": WORKFLOW_STATUS_FAILED, "after_seconds": 5400},
+                    {"status": WORKFLOW_STATUS_COMPLETED, "after_seconds": 30 * 86_400},
+                ],
+                delete_marker_seconds=90.5,
+                deleted_count=17,
+                compacted_count=3,
+            ),
+            {
+                "retention completed after 30 d, failed after 90 min; 17 deleted since the server started",
+                "delete markers removed after 90.5 s; 3 since the server started",
+            },
+        ),
+        (
+            pb.RetentionInfo(delete_marker_seconds=7200),
+            {"delete markers removed after 2 h; 0 since the server started"},
+        ),
+        (pb.RetentionInfo(), {"delete markers kept"}),
+    ],
+)
+def test_retention_is_told(retention, lines, scripted, run, on_terminal) -> None:
+    bucket = pb.BucketInfo(allow_atomic=True)
+    address = scripted(GetInfo=lambda request, context: pb.GetInfoResponse(bucket=bucket, retention=retention)).address
+    text = on_terminal("info", "--address", address, TERM="dumb")[1]
+    words = " ".join(text.split())
+    assert all(line in words for line in {*lines, "atomic batches allowed"})
+    told = json.loads(run("info", "--address", address).stdout)
+    assert told["bucket"]["allow_atomic"] is True
+    assert told["retention"]["deleted_count"] == retention.deleted_count
+    if retention.rules:
+        assert told["retention"]["rules"] == {"failed": 5400, "completed": 30 * 86_400}
 
 
 @pytest.mark.parametrize("service", ["", "workflowstore.v1.WorkflowStore"])
@@ -122,7 +166,7 @@ def test_commands_flags_and_choices_are_completed(run) -> None:
     assert _complete(run, "completion", "z") == ["zsh"]
 
 
-@pytest.mark.parametrize("command", ["load", "delete"])
+@pytest.mark.parametrize("command", ["load", "delete", "update", "history"])
 def test_ids_are_completed(command, run, server, bucket) -> None:
     with Client(server.address, bucket=bucket) as client:
         for number in range(60):

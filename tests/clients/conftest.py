@@ -15,6 +15,33 @@ from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreServicer, add_
 PATIENCE_SECONDS = 10
 
 
+def unary(name):
+    async def method(self, request, context):
+        self.requests.append(request)
+        self.started.set()
+        try:
+            return await getattr(self, name)(request, context)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    return method
+
+
+def streaming(name):
+    async def method(self, request, context):
+        self.requests.append(request)
+        self.started.set()
+        try:
+            async for reply in getattr(self, name)(request, context):
+                yield reply
+        except (asyncio.CancelledError, GeneratorExit):  # the latter when the call ends while a reply is being sent
+            self.cancelled.set()
+            raise
+
+    return method
+
+
 class Script(WorkflowStoreServicer):
     """Each call runs what the test put there, and tells when it was cancelled."""
 
@@ -23,39 +50,20 @@ class Script(WorkflowStoreServicer):
         self.started = asyncio.Event()
         self.cancelled = asyncio.Event()
 
-    async def Save(self, request, context):  # noqa: N802
-        return await self._unary(self.save, request, context)
-
-    async def Load(self, request, context):  # noqa: N802
-        return await self._unary(self.load, request, context)
-
-    async def Count(self, request, context):  # noqa: N802
-        return await self._unary(self.count, request, context)
-
-    async def Delete(self, request, context):  # noqa: N802
-        return await self._unary(self.delete, request, context)
-
-    async def GetInfo(self, request, context):  # noqa: N802
-        return await self._unary(self.info, request, context)
-
-    async def _unary(self, answer, request, context):
-        self.requests.append(request)
-        self.started.set()
-        try:
-            return await answer(request, context)
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
-
-    async def List(self, request, context):  # noqa: N802
-        self.requests.append(request)
-        self.started.set()
-        try:
-            async for chunk in self.list(request, context):
-                yield chunk
-        except (asyncio.CancelledError, GeneratorExit):  # the latter when the call ends while a chunk is being sent
-            self.cancelled.set()
-            raise
+    Save = unary("save")
+    Update = unary("update")
+    Load = unary("load")
+    Delete = unary("delete")
+    Count = unary("count")
+    SaveBatch = unary("save_batch")
+    LoadBatch = unary("load_batch")
+    DeleteBatch = unary("delete_batch")
+    Import = unary("import_documents")
+    GetInfo = unary("info")
+    List = streaming("list")
+    Watch = streaming("watch")
+    ListRevisions = streaming("list_revisions")
+    Export = streaming("export")
 
 
 class Colour:
@@ -117,6 +125,23 @@ def refusal(code, reason="", **metadata):
         await context.abort(code, "refused", details)
 
     return refuse
+
+
+def in_turn(*answers):
+    """Answers each call by the next of these, and those after the last by the last."""
+    left = [*answers]
+
+    async def answer(request, context):
+        return await (left.pop(0) if len(left) > 1 else left[0])(request, context)
+
+    return answer
+
+
+def replying(reply):
+    async def answer(request, context):
+        return reply
+
+    return answer
 
 
 def chunk_of(*ids, malformed=(), token="", revision=0):

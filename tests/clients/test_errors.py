@@ -3,15 +3,16 @@
 import copy
 import pickle
 
+import grpc
 import pytest
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 import workflowstore
-from workflowstore import FieldViolation, MalformedEntry, WorkflowStoreError
+from workflowstore import FieldViolation, MalformedEntry, OutcomeUnknownError, WorkflowStoreError
 from workflowstore.client import errors
-from workflowstore.client._status import to_error
-from workflowstore.v1 import error_reason_pb2
+from workflowstore.client._status import item_error, to_error
+from workflowstore.v1 import error_reason_pb2, workflow_store_pb2
 
 FACTS = {"bucket": "b", "workflow_id": "order:42"}
 
@@ -84,6 +85,27 @@ REASONS = {
         },
         "not_applied",
     ),
+    "REVISION_FORGOTTEN": (
+        "OUT_OF_RANGE",
+        {"bucket": "b", "after_revision": "17", "earliest_revision": "340000"},
+        "RevisionForgottenError",
+        {"after_revision": 17, "earliest_revision": 340000},
+        "not_applied",
+    ),
+    "WATCH_TOO_SLOW": (
+        "RESOURCE_EXHAUSTED",
+        {"bucket": "b", "resume_revision": "340000"},
+        "WatchTooSlowError",
+        {"resume_revision": 340000},
+        "not_applied",
+    ),
+    "REPLY_TOO_LARGE": (
+        "RESOURCE_EXHAUSTED",
+        {**FACTS, "size_bytes": "524288", "limit_bytes": "4128768"},
+        "ReplyTooLargeError",
+        {"workflow_id": "order:42", "size_bytes": 524288, "limit_bytes": 4128768},
+        "not_applied",
+    ),
     "INTERNAL": ("INTERNAL", {"error_id": "9f3c"}, "InternalError", {"error_id": "9f3c"}, "unknown"),
     "CONTENDED": ("ABORTED", {**FACTS, "attempts": "16"}, "ContendedError", {"workflow_id": "order:42"}, "not_applied"),
 }
@@ -110,12 +132,14 @@ def test_every_reason_has_its_class_and_its_fields(reason):
     code, metadata, kind, fields, outcome = REASONS[reason]
     details = details_of(info(f"ERROR_REASON_{reason}", metadata))
     error = to_error(code, "what happened", details, write=True)
-    assert type(error) is getattr(workflowstore, kind)
+    assert isinstance(error, getattr(workflowstore, kind))
+    assert isinstance(error, OutcomeUnknownError) is (outcome == "unknown")
     assert {name: getattr(error, name) for name in fields} == fields
     assert (error.code, error.reason, error.message) == (code, f"ERROR_REASON_{reason}", "what happened")
     assert error.metadata == metadata
     assert error.outcome == outcome
-    assert to_error(code, "what happened", details, write=False).outcome is None
+    read = to_error(code, "what happened", details, write=False)
+    assert (type(read), read.outcome) == (getattr(workflowstore, kind), None)
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -126,8 +150,10 @@ def test_the_documentation_has_every_reason_with_its_code_and_class(reason):
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_exceptions_survive_pickle_and_copy(reason):
+@pytest.mark.parametrize("stated", [{}, {"outcome": "unknown"}])
+def test_exceptions_survive_pickle_and_copy(reason, stated):
     code, metadata, _, fields, _ = REASONS[reason]
+    metadata = {**metadata, **stated}
     bad = error_details_pb2.BadRequest(field_violations=[{"field": "limit", "description": "is negative"}])
     error = to_error(code, "what happened", details_of(info(f"ERROR_REASON_{reason}", metadata), bad), write=True)
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
@@ -150,6 +176,7 @@ def test_every_exported_exception_is_a_workflow_store_error():
     kinds = [getattr(workflowstore, name) for name in workflowstore.__all__ if name.endswith("Error")]
     assert {kind.__name__ for kind in kinds} == {row[2] for row in REASONS.values()} | {
         "DeadlineExceededError",
+        "OutcomeUnknownError",
         "WorkflowStoreError",
     }
     assert all(issubclass(kind, WorkflowStoreError) for kind in kinds)
@@ -200,8 +227,10 @@ def test_without_a_known_reason_the_code_decides(code, kind):
     newer = info("ERROR_REASON_FROM_THE_FUTURE", {"clue": "42"})
     for details, reason in ((b"", None), (details_of(newer), "ERROR_REASON_FROM_THE_FUTURE")):
         error = to_error(code, "what happened", details, write=True)
-        assert type(error) is kind
+        assert isinstance(error, kind)
+        assert isinstance(error, OutcomeUnknownError)
         assert (error.code, error.reason, error.outcome) == (code, reason, "unknown")
+        assert type(to_error(code, "what happened", details, write=False)) is kind
     assert error.metadata == {"clue": "42"}
 
 
@@ -231,3 +260,35 @@ def test_the_text_of_an_exception_has_all_the_facts():
 def test_users_can_make_exceptions_for_their_own_tests():
     assert workflowstore.RevisionMismatchError("lost").actual_revision == 0
     assert workflowstore.InvalidRequestError("bad", violations=[FieldViolation("a", "", "b")]).code == "UNKNOWN"
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_whatever_fails_says_so_when_an_earlier_attempt_may_have_been_applied(reason):
+    code, metadata, kind, fields, _ = REASONS[reason]
+    details = details_of(info(f"ERROR_REASON_{reason}", {**metadata, "outcome": "unknown"}))
+    error = to_error(code, "what happened", details, write=True)
+    assert isinstance(error, OutcomeUnknownError)
+    assert isinstance(error, getattr(workflowstore, kind))
+    assert {name: getattr(error, name) for name in fields} == fields
+    assert type(error) is type(to_error(code, "again", details, write=True))
+    assert type(error).__name__ == kind.removesuffix("Error") + "OutcomeUnknownError"
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_an_item_fails_as_a_call_for_it_alone_would(reason):
+    code, metadata, _, _, _ = REASONS[reason]
+    item = workflow_store_pb2.ItemError(
+        code=grpc.StatusCode[code].value[0], reason=f"ERROR_REASON_{reason}", message="what happened", metadata=metadata
+    )
+    for write in (True, False):
+        call = to_error(code, "what happened", details_of(info(f"ERROR_REASON_{reason}", metadata)), write=write)
+        error = item_error(item, write=write)
+        assert (type(error), vars(error)) == (type(call), vars(call))
+
+
+def test_an_item_that_fails_for_an_unknown_reason_goes_by_its_code():
+    for number, reason in ((0, None), (999, "999")):
+        error = item_error(workflow_store_pb2.ItemError(code=14, reason=number, message="what happened"), write=False)
+        assert type(error) is workflowstore.UnavailableError
+        assert (error.code, error.reason, error.message) == ("UNAVAILABLE", reason, "what happened")
+    assert item_error(workflow_store_pb2.ItemError(code=999), write=False).code == "UNKNOWN"

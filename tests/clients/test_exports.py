@@ -14,30 +14,46 @@ EXPORTS = [
     "BucketConfigurationError",
     "BucketInfo",
     "BucketNotFoundError",
+    "ChangeKind",
     "Client",
     "ContendedError",
     "CountGroup",
     "DeadlineExceededError",
+    "DeletedBatch",
     "Durability",
     "EventType",
+    "ExportChunk",
     "FieldViolation",
     "HistoryEvent",
+    "ImportOutcome",
+    "ImportResult",
     "IndexInfo",
     "InternalError",
     "InvalidRequestError",
     "ListChunk",
     "MalformedDocumentError",
     "MalformedEntry",
+    "OnConflict",
     "OrderBy",
+    "OutcomeUnknownError",
+    "ReplyTooLargeError",
+    "RetentionInfo",
+    "RevisionForgottenError",
     "RevisionMismatchError",
     "StateTooLargeError",
     "StorageFullError",
     "StoreInfo",
+    "StoredDocument",
     "Timestamp",
+    "UNCHANGED",
     "UnavailableError",
+    "Unchanged",
+    "WatchTooSlowError",
+    "WorkflowChange",
     "WorkflowCount",
     "WorkflowFilter",
     "WorkflowNotFoundError",
+    "WorkflowRevision",
     "WorkflowState",
     "WorkflowStatus",
     "WorkflowStoreError",
@@ -47,12 +63,25 @@ EXPORTS = [
 METHODS = {
     "close": "()",
     "count": "(filter, *, by_status, by_label, bucket, timeout)",
-    "delete": "(workflow_id, *, expected_revision, purge, bucket, timeout)",
+    "delete": "(workflow_id, *, expected_revision, purge, request_id, bucket, timeout)",
+    "delete_batch": "(workflow_ids, *, expected_revisions, purge, request_id, bucket, timeout)",
+    "delete_matching": "(filter, *, limit, dry_run, purge, request_id, bucket, timeout)",
+    "export": "(filter, *, page_token, bucket, timeout)",
+    "import_documents": "(documents, *, on_conflict, bucket, timeout)",
     "info": "(*, bucket, timeout)",
     "list": "(filter, *, order_by, descending, limit, view, page_token, on_malformed, bucket, timeout)",
     "list_chunks": "(filter, *, order_by, descending, limit, view, page_token, bucket, timeout)",
+    "list_revisions": "(workflow_id, *, newest_first, limit, view, bucket, timeout)",
     "load": "(workflow_id, *, view, bucket, timeout)",
-    "save": "(state, *, expected_revision, bucket, timeout)",
+    "load_batch": "(workflow_ids, *, view, bucket, timeout)",
+    "save": "(state, *, expected_revision, request_id, bucket, timeout)",
+    "save_batch": "(states, *, expected_revisions, atomic, request_id, bucket, timeout)",
+    "update": (
+        "(workflow_id, *, run_id, status, input, result, error, history, created_at, updated_at, "
+        "labels, append_history, set_labels, remove_labels, expected_revision, allow_missing, view, request_id, "
+        "bucket, timeout)"
+    ),
+    "watch": "(filter, *, after_revision, snapshot, view, on_progress, bucket, timeout)",
 }
 
 
@@ -73,7 +102,7 @@ def without_types(function) -> str:
 
 @pytest.mark.parametrize("client", [workflowstore.Client, workflowstore.AsyncClient])
 def test_both_clients_have_exactly_these_methods(client):
-    public = {name: member for name, member in vars(client).items() if not name.startswith("_")}
+    public = {name: member for name, member in inspect.getmembers(client) if not name.startswith("_")}
     assert {name: without_types(member) for name, member in public.items()} == METHODS
 
 

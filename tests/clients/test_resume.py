@@ -21,7 +21,7 @@ from workflowstore import (
     WorkflowView,
 )
 from workflowstore.client import _resume
-from workflowstore.client._resume import PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN, RESUME_SECONDS, Resumption
+from workflowstore.client._resume import PAUSE_SECONDS_MAX, PAUSE_SECONDS_MIN, RESUME_SECONDS, ListResumption
 from workflowstore.v1 import workflow_store_pb2 as pb
 
 from .conftest import PATIENCE_SECONDS, Script, chunk_of, for_ever, refusal, serving, within_patience
@@ -49,7 +49,7 @@ def clock():
 
 
 def resumption_of(clock, request=None, timeout=None, random=1.0):
-    return Resumption(request or pb.ListRequest(), timeout, clock, lambda: random)
+    return ListResumption(request or pb.ListRequest(), timeout, clock, lambda: random)
 
 
 def test_the_first_call_asks_for_what_was_asked_for(clock):
@@ -341,7 +341,7 @@ class Pauses:
     def __init__(self):
         self.count = 0
         self.seconds = None
-        self._real = Resumption.pause_seconds
+        self._real = ListResumption.pause_seconds
 
     def pause_seconds(self, resumption, error):
         seconds = self._real(resumption, error)
@@ -358,7 +358,7 @@ class Pauses:
 @pytest.fixture
 def pauses(monkeypatch):
     pauses = Pauses()
-    monkeypatch.setattr(Resumption, "pause_seconds", lambda *arguments: pauses.pause_seconds(*arguments))
+    monkeypatch.setattr(ListResumption, "pause_seconds", lambda *arguments: pauses.pause_seconds(*arguments))
     return pauses
 
 

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import pytest
 
 from workflowstore import OrderBy, WorkflowFilter, WorkflowStatus, WorkflowView
-from workflowstore.client import _calls, _messages
+from workflowstore.client import _messages, _requests
 from workflowstore.v1 import workflow_filter_pb2, workflow_store_pb2
 
 NAIVE = datetime(2026, 1, 1)
 
 
 def list_request(wanted=None, order_by=OrderBy.WORKFLOW_ID, descending=False, limit=None, page_token="", bucket=""):
-    return _calls.list_request(wanted, order_by, descending, limit, WorkflowView.FULL, page_token, bucket)
+    return _requests.list_request(wanted, order_by, descending, limit, WorkflowView.FULL, page_token, bucket)
 
 
 def test_a_filter_has_every_condition_of_the_api():
@@ -31,7 +31,7 @@ def test_every_order_has_its_name_on_the_wire():
 
 def test_no_filter_is_no_filter_on_the_wire():
     assert not list_request().HasField("filter")
-    assert not _calls.count_request(None, False, None, "").HasField("filter")
+    assert not _requests.count_request(None, False, None, "").HasField("filter")
 
 
 def test_a_filter_may_be_used_again():
@@ -64,7 +64,7 @@ def test_a_filter_may_be_used_again():
     ],
 )
 def test_a_condition_that_cannot_be_sent_is_refused_by_its_name(conditions, error, message):
-    for request_of in (list_request, lambda wanted: _calls.count_request(wanted, False, None, "")):
+    for request_of in (list_request, lambda wanted: _requests.count_request(wanted, False, None, "")):
         with pytest.raises(error) as caught:
             request_of(WorkflowFilter(**conditions))
         assert str(caught.value).startswith(message)
@@ -80,10 +80,10 @@ def test_a_condition_that_cannot_be_sent_is_refused_by_its_name(conditions, erro
         (lambda: list_request(limit=0), ValueError, "limit: must be in 1.."),
         (lambda: list_request(page_token=None), TypeError, "page_token: must be a str, not NoneType"),
         (lambda: list_request(bucket=1), TypeError, "bucket: must be a str, not int"),
-        (lambda: _calls.count_request(None, "team", None, ""), TypeError, "by_status: must be a bool, not str"),
-        (lambda: _calls.count_request(None, False, 1, ""), TypeError, "by_label: must be a str, not int"),
-        (lambda: _calls.count_request(None, True, "", ""), ValueError, "by_label: cannot be given with by_status"),
-        (lambda: _calls.count_request(None, False, None, 1), TypeError, "bucket: must be a str, not int"),
+        (lambda: _requests.count_request(None, "team", None, ""), TypeError, "by_status: must be a bool, not str"),
+        (lambda: _requests.count_request(None, False, 1, ""), TypeError, "by_label: must be a str, not int"),
+        (lambda: _requests.count_request(None, True, "", ""), ValueError, "by_label: cannot be given with by_status"),
+        (lambda: _requests.count_request(None, False, None, 1), TypeError, "bucket: must be a str, not int"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_by_the_name_of_its_field(request_of, error, message):

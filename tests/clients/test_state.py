@@ -19,7 +19,7 @@ from workflowstore import (
     WorkflowStatus,
     WorkflowView,
 )
-from workflowstore.client import _calls, _messages
+from workflowstore.client import _messages, _replies, _requests
 from workflowstore.client._timestamp import from_unix
 from workflowstore.v1 import workflow_state_pb2, workflow_store_pb2
 
@@ -116,9 +116,9 @@ def test_every_member_of_an_enum_has_its_name_on_the_wire(enum, numbers, field):
 
 def test_every_durability_is_read():
     for number in workflow_store_pb2.Durability.values():
-        info = _messages.info_from_message(workflow_store_pb2.GetInfoResponse(durability=number))
+        info = _replies.info(workflow_store_pb2.GetInfoResponse(durability=number))
         assert "DURABILITY_" + info.durability.name == workflow_store_pb2.Durability.Name(number)
-    assert _messages.info_from_message(workflow_store_pb2.GetInfoResponse(durability=99)).durability == ""
+    assert _replies.info(workflow_store_pb2.GetInfoResponse(durability=99)).durability == ""
     assert len(Durability) == 3
 
 
@@ -190,20 +190,32 @@ EARLY = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))
 )
 def test_what_cannot_be_saved_is_refused_by_the_name_of_its_field(change, error, message):
     with pytest.raises(error) as caught:
-        _calls.save_request(dataclasses.replace(WorkflowState("w"), **change), None, "")
+        _requests.save_request(dataclasses.replace(WorkflowState("w"), **change), None, None, "")
     assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
     ("request_of", "error", "message"),
     [
-        (lambda: _calls.save_request({}, None, ""), TypeError, "state: must be a WorkflowState, not dict"),
-        (lambda: _calls.save_request(WorkflowState("w"), -1, ""), ValueError, r"expected_revision: must be in 0\.\."),
-        (lambda: _calls.save_request(WorkflowState("w"), "1", ""), TypeError, "expected_revision: must be an int"),
-        (lambda: _calls.save_request(WorkflowState("w"), None, 1), TypeError, "bucket: must be a str"),
-        (lambda: _calls.load_request(None, WorkflowView.FULL, ""), TypeError, "workflow_id: must be a str"),
-        (lambda: _calls.load_request("w", "half", ""), ValueError, "view: must be one of 'summary', 'full'"),
-        (lambda: _calls.delete_request("w", 2**64, False, ""), ValueError, r"expected_revision: must be in 0\.\."),
+        (lambda: _requests.save_request({}, None, None, ""), TypeError, "state: must be a WorkflowState, not dict"),
+        (
+            lambda: _requests.save_request(WorkflowState("w"), -1, None, ""),
+            ValueError,
+            r"expected_revision: must be in 0\.\.",
+        ),
+        (
+            lambda: _requests.save_request(WorkflowState("w"), "1", None, ""),
+            TypeError,
+            "expected_revision: must be an int",
+        ),
+        (lambda: _requests.save_request(WorkflowState("w"), None, None, 1), TypeError, "bucket: must be a str"),
+        (lambda: _requests.load_request(None, WorkflowView.FULL, ""), TypeError, "workflow_id: must be a str"),
+        (lambda: _requests.load_request("w", "half", ""), ValueError, "view: must be one of 'summary', 'full'"),
+        (
+            lambda: _requests.delete_request("w", 2**64, False, None, ""),
+            ValueError,
+            r"expected_revision: must be in 0\.\.",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_refused_by_the_name_of_its_field(request_of, error, message):
@@ -212,8 +224,8 @@ def test_what_cannot_be_asked_is_refused_by_the_name_of_its_field(request_of, er
 
 
 def test_revision_0_is_not_an_absent_revision():
-    assert not _calls.save_request(WorkflowState("w"), None, "").HasField("expected_revision")
-    assert _calls.save_request(WorkflowState("w"), 0, "").HasField("expected_revision")
+    assert not _requests.save_request(WorkflowState("w"), None, None, "").HasField("expected_revision")
+    assert _requests.save_request(WorkflowState("w"), 0, None, "").HasField("expected_revision")
 
 
 def test_a_document_beyond_pythons_numbers_is_an_error_that_says_which():

@@ -50,7 +50,7 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[tuple[StateSto
         memory = MemoryStore("beluga_workflows")
 
         async def put_in_memory(key: str, document: bytes) -> int:
-            return memory.put(key, document)
+            return memory.store(key, document)
 
         yield memory, put_in_memory
         return
@@ -79,7 +79,7 @@ def put(opened: tuple[StateStore, Put]) -> Put:
 async def test_a_saved_state_is_loaded_as_it_was_saved(store: StateStore) -> None:
     state = WorkflowState("wf-1", status=WorkflowStatus.RUNNING, input_json='{"a":12345678901234567890}')
 
-    revision = await store.save(state)
+    revision = (await store.save(state)).revision
 
     stored = await store.load("wf-1")
     assert stored.state == state
@@ -93,7 +93,7 @@ async def test_any_id_saves_loads_lists_and_deletes(store: StateStore, workflow_
 
     assert (await store.load(workflow_id)).state.workflow_id == workflow_id
     assert [entry.state.workflow_id for entry in await everything(store)] == [workflow_id]  # type: ignore[union-attr]
-    assert await store.delete(workflow_id)
+    assert (await store.delete(workflow_id)).existed
     with pytest.raises(WorkflowNotFound):
         await store.load(workflow_id)
 
@@ -117,7 +117,7 @@ async def test_a_state_that_is_not_there_is_not_found(store: StateStore) -> None
 
 
 async def test_revisions_grow_over_the_whole_bucket(store: StateStore) -> None:
-    revisions = [await store.save(WorkflowState(f"wf-{number % 2}")) for number in range(4)]
+    revisions = [(await store.save(WorkflowState(f"wf-{number % 2}"))).revision for number in range(4)]
 
     assert revisions == sorted(set(revisions))
 
@@ -130,7 +130,7 @@ async def test_the_last_writer_wins_without_an_expected_revision(store: StateSto
 
 
 async def test_expected_revision_0_wants_no_such_workflow(store: StateStore) -> None:
-    revision = await store.save(WorkflowState("wf-1"), 0)
+    revision = (await store.save(WorkflowState("wf-1"), 0)).revision
 
     with pytest.raises(WorkflowAlreadyExists) as caught:
         await store.save(WorkflowState("wf-1", error="again"), 0)
@@ -143,14 +143,14 @@ async def test_a_deleted_workflow_does_not_exist_for_expected_revision_0(store: 
     await store.save(WorkflowState("wf-1"))
     await store.delete("wf-1")
 
-    revision = await store.save(WorkflowState("wf-1"), 0)
+    revision = (await store.save(WorkflowState("wf-1"), 0)).revision
 
     assert (await store.load("wf-1")).revision == revision
 
 
 async def test_expected_revision_n_wants_the_state_to_be_at_n(store: StateStore) -> None:
-    first = await store.save(WorkflowState("wf-1"))
-    second = await store.save(WorkflowState("wf-1", error="second"), first)
+    first = (await store.save(WorkflowState("wf-1"))).revision
+    second = (await store.save(WorkflowState("wf-1", error="second"), first)).revision
 
     with pytest.raises(RevisionMismatch) as caught:
         await store.save(WorkflowState("wf-1", error="third"), first)
@@ -170,22 +170,22 @@ async def test_delete_tells_whether_the_workflow_existed_and_is_idempotent(store
     await store.save(WorkflowState("wf-1"))
     before = (await store.info()).store_revision
 
-    assert not await store.delete("wf-2")
+    assert not (await store.delete("wf-2")).existed
     assert (await store.info()).store_revision == before
-    assert await store.delete("wf-1")
-    assert not await store.delete("wf-1")
+    assert (await store.delete("wf-1")).existed
+    assert not (await store.delete("wf-1")).existed
     assert await everything(store) == []
 
 
 async def test_delete_takes_an_expected_revision(store: StateStore) -> None:
-    first = await store.save(WorkflowState("wf-1"))
-    second = await store.save(WorkflowState("wf-1"))
+    first = (await store.save(WorkflowState("wf-1"))).revision
+    second = (await store.save(WorkflowState("wf-1"))).revision
 
     with pytest.raises(RevisionMismatch) as caught:
         await store.delete("wf-1", first)
     assert (caught.value.expected_revision, caught.value.actual_revision) == (first, second)
 
-    assert await store.delete("wf-1", second)
+    assert (await store.delete("wf-1", second)).existed
     with pytest.raises(RevisionMismatch):
         await store.delete("wf-1", second)
 
@@ -220,7 +220,7 @@ async def test_changes_come_in_the_order_of_writes_and_end_with_the_newest(store
 
 
 async def test_changes_go_on_after_any_revision(store: StateStore) -> None:
-    revisions = [await store.save(WorkflowState(f"wf-{number}")) for number in range(10)]
+    revisions = [(await store.save(WorkflowState(f"wf-{number}"))).revision for number in range(10)]
 
     batch = await store.changes(revisions[6], revisions[-1])
 
@@ -255,7 +255,7 @@ async def test_the_position_tells_where_the_bucket_stands(store: StateStore) -> 
 async def test_the_last_changes_of_keys_are_the_newest_and_missing_ones_are_left_out(store: StateStore) -> None:
     for number in range(1100):
         await store.save(WorkflowState(f"wf-{number}"))
-    revision = await store.save(WorkflowState("wf-0", error="again"))
+    revision = (await store.save(WorkflowState("wf-0", error="again"))).revision
     await store.delete("wf-1")
 
     found = await store.last([f"wf-{number}" for number in range(1200)], revision)
@@ -271,10 +271,10 @@ async def test_purge_is_idempotent_and_final(store: StateStore, purge: bool) -> 
     for _ in range(3):
         await store.save(WorkflowState("wf-1"))
 
-    assert await store.delete("wf-1", purge=purge)
-    assert not await store.delete("wf-1", purge=True)
+    assert (await store.delete("wf-1", purge=purge)).existed
+    assert not (await store.delete("wf-1", purge=True)).existed
     revision = (await store.info()).store_revision
-    assert not await store.delete("wf-1", purge=True)
+    assert not (await store.delete("wf-1", purge=True)).existed
 
     assert (await store.info()).store_revision == revision
     assert await everything(store) == []
@@ -297,7 +297,7 @@ async def test_a_malformed_entry_is_reported_and_not_skipped(store: StateStore, 
 
 async def test_a_malformed_entry_can_be_saved_over_and_deleted(store: StateStore, put: Put) -> None:
     await put("bad", b"{")
-    assert await store.delete("bad")
+    assert (await store.delete("bad")).existed
     revision = await put("bad", b"{")
     await store.save(WorkflowState("bad"), revision)
 
@@ -350,9 +350,10 @@ async def test_jetstream_answers_as_the_memory_store_does(history: int, nats_cli
                 # A purge of what is deleted already writes a marker where older revisions may lie: no news to anybody.
                 if kind == "purge":
                     kind = "delete"
-                last = memory._entries.get(key_of(workflow_id), (0, None))[0]
+                entry = memory._entries.get(key_of(workflow_id))
+                last = entry.revision if entry else 0
                 expected = None if wish < 0 else 0 if wish == 0 else last if wish < 4 else last + 1
-                if expected == last and kind == "save" and last and memory._entries[key_of(workflow_id)][1] is None:
+                if expected == last and kind == "save" and entry and entry.document is None:
                     expected = 0
                 assert await outcome(real, kind, workflow_id, expected) == await outcome(
                     memory, kind, workflow_id, expected

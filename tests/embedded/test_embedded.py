@@ -116,11 +116,11 @@ async def test_its_folder_and_its_credential_are_private_whatever_was_there_befo
 
 async def test_data_survive_a_stop_and_a_kill(embedded: EmbeddedServer) -> None:
     async with store_over(embedded) as store:
-        first = await store.save(WorkflowState("wf-1", error="one"))
+        first = (await store.save(WorkflowState("wf-1", error="one"))).revision
     await embedded.stop()
     await embedded.start()
     async with store_over(embedded) as store:
-        second = await store.save(WorkflowState("wf-2", error="two"))
+        second = (await store.save(WorkflowState("wf-2", error="two"))).revision
     os.kill(embedded.pid, signal.SIGKILL)
     await gone(embedded.pid)
     await embedded.start()
@@ -208,7 +208,7 @@ async def test_a_store_that_is_full_refuses_writes_and_answers_reads(make: Make)
         assert (await store.load("wf-0")).state.error == "x" * 100_000
         found = await ids_of(store)
         assert found == stored
-        assert await store.delete("wf-0", purge=True)
+        assert (await store.delete("wf-0", purge=True)).existed
         await store.save(WorkflowState("room again"))
 
 

@@ -150,8 +150,8 @@ async def test_more_groups_than_are_told_are_counted(directory: Path | None, mon
 async def test_malformed_entries_come_first_and_once_and_only_under_their_prefix(directory: Path | None) -> None:
     store = MemoryStore("b")
     for number in range(1300):
-        store.put(f"bad-{number:04d}", b"{")
-    store.put("=not base64", b"{")
+        store.store(f"bad-{number:04d}", b"{")
+    store.store("=not base64", b"{")
     await store.save(WorkflowState("good"))
     async with indexed(store, directory) as index:
         states, malformed = await listed(index, Selection("b"), limit=1)
@@ -195,7 +195,7 @@ async def test_a_full_list_shows_a_document_that_is_newer_than_its_row_only_if_i
         await store.save(WorkflowState("b", status=WorkflowStatus.RUNNING, error="newer"))
         await store.save(WorkflowState("c", status=WorkflowStatus.FAILED))
         await store.delete("d")
-        store.put("e", b"{")
+        store.store("e", b"{")
         return await last(keys, at_least)  # type: ignore[arg-type]
 
     async with indexed(store, directory) as index:

@@ -112,7 +112,7 @@ class World:
 
     async def malform(self, key: str) -> None:
         await self.put(key, b"{")
-        self.model.put(key, b"{")
+        self.model.store(key, b"{")
 
     async def vanish(self, workflow_id: str) -> None:
         """Somebody purges a key's messages without a trace."""

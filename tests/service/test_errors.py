@@ -266,8 +266,8 @@ async def test_what_nobody_foresaw_is_internal_with_an_id_and_nothing_else(
     failing: tuple[FailingStore, WorkflowStoreStub], caplog: pytest.LogCaptureFixture
 ) -> None:
     store, stub = failing
-    store.put("bad", b"{")
-    store.put("wf-1", b'{"WorkflowID":"wf-1"}')
+    store.store("bad", b"{")
+    store.store("wf-1", b'{"WorkflowID":"wf-1"}')
     store.error = ValueError("secret detail 42")
 
     with caplog.at_level(logging.ERROR):
@@ -304,12 +304,15 @@ EXAMPLES: list[StoreError] = [
     errors.StateTooLarge("b", "wf", 2, 1),
     errors.StorageFull("b", "10047 insufficient storage resources available"),
     errors.StorageUnavailable("b", "away", Outcome.UNKNOWN),
-    errors.ShuttingDown(),
+    errors.ShuttingDown(17),
     errors.BucketRecreated("b"),
     errors.BucketNotFound("b"),
     errors.BucketConfiguration("b", "allow_direct=false", "nats stream edit"),
     errors.MalformedDocument("b", "k", 1, "not JSON"),
     errors.IndexBehind("b", 1, 3, 2, "the index is being built"),
+    errors.RevisionForgotten("b", 1, 3),
+    errors.WatchTooSlow("b", 3),
+    errors.ReplyTooLarge("b", "wf", 2, 1),
 ]
 
 

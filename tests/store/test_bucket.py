@@ -95,15 +95,15 @@ async def test_a_bucket_without_direct_reads_serves_all_but_lists(nats_client: n
         )
     )
     async with JetStreamStore.over(nats_client, "beluga_workflows") as store:
-        revision = await store.save(WorkflowState("wf-1"), 0)
+        revision = (await store.save(WorkflowState("wf-1"), 0)).revision
         assert (await store.load("wf-1")).revision == revision
         with pytest.raises(BucketConfiguration) as caught:
             await store.position()
-        assert await store.delete("wf-1")
-        assert not await store.delete("wf-1")
+        assert (await store.delete("wf-1")).existed
+        assert not (await store.delete("wf-1")).existed
         await store.save(WorkflowState("wf-1"), 0)
-        assert await store.delete("wf-1", purge=True)
-        assert not await store.delete("wf-1", purge=True)
+        assert (await store.delete("wf-1", purge=True)).existed
+        assert not (await store.delete("wf-1", purge=True)).existed
 
     assert caught.value.setting == "allow_direct=false"
     assert caught.value.remedy == "nats stream edit KV_beluga_workflows --allow-direct"
@@ -117,7 +117,7 @@ async def test_a_bucket_without_rollups_refuses_to_purge_and_says_how_to_allow_i
         await store.save(WorkflowState("wf-1"))
         with pytest.raises(BucketConfiguration) as caught:
             await store.delete("wf-1", purge=True)
-        assert await store.delete("wf-1")
+        assert (await store.delete("wf-1")).existed
 
     assert caught.value.setting == "allow_rollup_hdrs=false"
 
@@ -142,8 +142,8 @@ async def test_what_nats_itself_removed_does_not_exist(nats_client: nats.NATS) -
             "$KV.b.wf-1", b"", headers={"KV-Operation": "PURGE", "Nats-Marker-Reason": "MaxAge"}
         )
 
-        assert not await store.delete("wf-1")
-        revision = await store.save(WorkflowState("wf-1"), 0)
+        assert not (await store.delete("wf-1")).existed
+        revision = (await store.save(WorkflowState("wf-1"), 0)).revision
         assert (await store.load("wf-1")).revision == revision
 
 
@@ -155,5 +155,5 @@ async def test_two_servers_share_a_bucket(nats_client: nats.NATS) -> None:
         await one.save(WorkflowState("wf-1"))
 
         assert (await other.load("wf-1")).state.workflow_id == "wf-1"
-        assert await other.delete("wf-1")
-        assert not await one.delete("wf-1")
+        assert (await other.delete("wf-1")).existed
+        assert not (await one.delete("wf-1")).existed

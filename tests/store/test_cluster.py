@@ -1,5 +1,6 @@
 """A bucket with three copies on a NATS cluster of three."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ import pytest
 from support.entries import everything, ids_of, indexed, listed
 from support.nats_server import NatsServer
 from support.waiting import until
-from workflowstore_server.model.errors import IndexBehind, StorageUnavailable, WorkflowNotFound
+from workflowstore_server.model.errors import IndexBehind, RevisionMismatch, StorageUnavailable, WorkflowNotFound
+from workflowstore_server.model.patch import StatePatch
 from workflowstore_server.model.selection import Selection
-from workflowstore_server.model.state import WorkflowState, WorkflowView
+from workflowstore_server.model.state import HistoryEvent, WorkflowState, WorkflowView
+from workflowstore_server.store import Deleted, Draft
 from workflowstore_server.store.jetstream import BucketOptions, JetStreamStore
+from workflowstore_server.store.update import Updater
 
 
 def free_ports(count: int) -> list[int]:
@@ -47,7 +51,7 @@ async def leader(cluster: list[NatsServer]) -> AsyncIterator[str]:
 
     async def opened() -> bool:
         try:
-            async with JetStreamStore.over(client, "beluga_workflows", BucketOptions(replicas=3)):
+            async with JetStreamStore.over(client, "beluga_workflows", BucketOptions(replicas=3, allow_atomic=True)):
                 return True
         except StorageUnavailable:  # the cluster has no leader yet
             return False
@@ -72,12 +76,12 @@ async def store(cluster: list[NatsServer], leader: str) -> AsyncIterator[JetStre
 async def test_a_bucket_with_three_copies_is_saved_loaded_listed_and_deleted_from(store: JetStreamStore) -> None:
     assert (await store.info()).replicas == 3
     for number in range(100):
-        revision = await store.save(WorkflowState("wf-1", error=str(number)))
+        revision = (await store.save(WorkflowState("wf-1", error=str(number)))).revision
 
         assert (await store.load("wf-1")).revision == revision
         assert [entry.revision for entry in await everything(store)] == [revision]
         assert (await store.last(["wf-1", "wf-2"], revision))["wf-1"].revision == revision
-    assert await store.delete("wf-1")
+    assert (await store.delete("wf-1")).existed
     with pytest.raises(WorkflowNotFound):
         await store.load("wf-1")
 
@@ -124,3 +128,48 @@ async def test_an_index_of_a_bucket_with_three_copies_is_fresh_and_outlives_the_
 
         await until(listed_again, seconds=60)
         assert len((await listed(index, selection, WorkflowView.FULL))[0]) == 8
+
+
+async def test_writes_under_an_id_are_made_once_on_a_cluster(cluster: list[NatsServer], leader: str) -> None:
+    client = await nats.connect([server.url for server in cluster], pending_size=0)
+    async with JetStreamStore.over(client, "beluga_workflows") as store:
+        first = await store.save(WorkflowState("wf-1", error="first"), 0, "id-1")
+        other = await store.save(WorkflowState("wf-1", error="other"), first.revision)
+
+        assert (await store.save(WorkflowState("wf-1", error="first"), 0, "id-1")).revision == first.revision
+        assert (await store.load("wf-1")).state.error == "other"
+        with pytest.raises(RevisionMismatch):
+            await store.save(WorkflowState("wf-1"), first.revision, "id-2")
+        again = await store.save(WorkflowState("wf-1"), other.revision, "id-2")
+        assert again.revision > other.revision, "what was refused under an id is made under it later"
+        deleted = await store.delete("wf-1", write_id="id-3")
+        assert deleted == Deleted(existed=True)
+        assert await store.delete("wf-1", write_id="id-3") == Deleted(existed=True, repeated=True)
+        drafts = [Draft(WorkflowState(f"wf-{number}"), 0, f"batch-{number}") for number in range(1, 20)]
+        saved = await store.save_together(drafts)
+        assert [one.revision for one in await store.save_together(drafts)] == [one.revision for one in saved]
+        changes = [change async for change in store.revisions("wf-1")]
+        assert [change.revision for change in changes] == [saved[0].revision]
+        found = await store.last([f"wf-{number}" for number in range(1, 20)], saved[-1].revision)
+        assert sorted(change.revision for change in found.values()) == [one.revision for one in saved]
+    await client.close()
+
+
+async def test_updates_at_once_are_all_kept_on_a_cluster(cluster: list[NatsServer], leader: str) -> None:
+    client = await nats.connect([server.url for server in cluster], pending_size=0)
+    async with (
+        JetStreamStore.over(client, "beluga_workflows") as one,
+        JetStreamStore.over(client, "beluga_workflows") as two,
+    ):
+        await one.save(WorkflowState("wf-1"))
+        updaters = (Updater(one), Updater(two))
+
+        async def append(number: int) -> None:
+            patch = StatePatch({}, (HistoryEvent(activity_name=str(number)),))
+            await updaters[number % 2].update(patch, WorkflowState("wf-1"), None, f"id-{number}", create=False)
+
+        await asyncio.gather(*[append(number) for number in range(60)])
+
+        history = (await one.load("wf-1")).state.history
+        assert sorted(int(event.activity_name) for event in history) == list(range(60))
+    await client.close()

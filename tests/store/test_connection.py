@@ -87,7 +87,7 @@ async def test_nothing_acknowledged_is_lost_when_nats_is_killed_again_and_again_
             number += 1
             workflow_id = f"wf-{writer}-{number}"
             try:
-                acknowledged[workflow_id] = await store.save(WorkflowState(workflow_id))
+                acknowledged[workflow_id] = (await store.save(WorkflowState(workflow_id))).revision
             except StorageUnavailable as error:
                 unknown += error.outcome is Outcome.UNKNOWN
                 await asyncio.sleep(0.005)

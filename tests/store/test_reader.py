@@ -60,7 +60,7 @@ async def test_a_reader_that_gives_up_does_not_disturb_the_others(jetstream_stor
 async def test_a_read_sees_every_write_that_was_acknowledged_before_it(jetstream_store: JetStreamStore) -> None:
     async def write_and_read(workflow_id: str) -> None:
         for _ in range(50):
-            revision = await jetstream_store.save(WorkflowState(workflow_id))
+            revision = (await jetstream_store.save(WorkflowState(workflow_id))).revision
             assert (await jetstream_store.load(workflow_id)).revision == revision
 
     await asyncio.gather(*(write_and_read(f"wf-{number}") for number in range(20)))

@@ -8,7 +8,8 @@ import pytest
 from workflowstore_server.config.settings import SETTINGS
 from workflowstore_server.config.sources import ConfigurationError, load
 from workflowstore_server.embedded.server import EmbeddedOptions
-from workflowstore_server.index import IndexOptions
+from workflowstore_server.index import IndexOptions, RetentionOptions
+from workflowstore_server.model.state import WorkflowStatus
 from workflowstore_server.service.server import ServiceOptions
 from workflowstore_server.store.jetstream.bucket import BucketOptions
 from workflowstore_server.store.jetstream.connection import NatsOptions
@@ -20,8 +21,11 @@ OTHER = {
     "create-buckets": "no",
     "history": "2",
     "replicas": "3",
+    "atomic-batches": "yes",
     "index": ":memory:",
     "index-wait-seconds": "0.5",
+    "retention": "completed=30d, failed=1d12h,canceled=90m",
+    "delete-markers-kept": "7d",
     "nats-url": "nats://a:1,tls://b:2",
     "nats-creds": "FILE",
     "nats-tls-ca": "FILE",
@@ -54,14 +58,16 @@ def test_defaults_are_those_of_the_components() -> None:
     assert config.buckets == ("beluga_workflows",)
     assert config.data_directory == Path("workflowstore-data")
     assert config.index == IndexOptions(Path("workflowstore-data/index"))
+    assert config.retention == RetentionOptions()
     assert (config.log_format, config.log_level) == ("human", "info")
 
 
 def test_every_option_of_a_component_has_a_setting_or_is_its_own() -> None:
     """A new option must be decided about: give it a setting, or add it here."""
     assert [field.name for field in fields(ServiceOptions)] == ["listen", "reflection", "drain_seconds"]
-    assert [field.name for field in fields(IndexOptions)] == ["directory", "wait_seconds"]
-    assert [field.name for field in fields(BucketOptions)] == ["create", "history", "replicas"]
+    assert [field.name for field in fields(IndexOptions)] == ["directory", "wait_seconds", "delete_marker_seconds"]
+    assert [field.name for field in fields(RetentionOptions)] == ["rules"]
+    assert [field.name for field in fields(BucketOptions)] == ["create", "history", "replicas", "allow_atomic"]
     assert [field.name for field in fields(EmbeddedOptions)] == ["program", "file_store_bytes_max"]
     without_setting = {
         "user", "password",  # of the embedded server alone; for others there is --nats-creds
@@ -83,8 +89,11 @@ def _values(config) -> dict[str, object]:
         "create-buckets": config.bucket.create,
         "history": config.bucket.history,
         "replicas": config.bucket.replicas,
+        "atomic-batches": config.bucket.allow_atomic,
         "index": "disk" if config.index.directory is not None else ":memory:",
         "index-wait-seconds": config.index.wait_seconds,
+        "retention": config.retention.rules,
+        "delete-markers-kept": config.index.delete_marker_seconds,
         "nats-url": config.nats_urls,
         "nats-creds": config.nats.credentials_file,
         "nats-tls-ca": config.nats.tls_ca_file,
@@ -107,8 +116,15 @@ EXPECTED = {
     "create-buckets": False,
     "history": 2,
     "replicas": 3,
+    "atomic-batches": True,
     "index": ":memory:",
     "index-wait-seconds": 0.5,
+    "retention": {
+        WorkflowStatus.COMPLETED: 30 * 86400.0,
+        WorkflowStatus.FAILED: 1.5 * 86400.0,
+        WorkflowStatus.CANCELED: 5400.0,
+    },
+    "delete-markers-kept": 7 * 86400.0,
     "nats-url": ("nats://a:1", "tls://b:2"),
     "nats-monitor-url": "http://a:8222",
     "data-bytes-max": 1048576,
@@ -150,6 +166,28 @@ def test_a_toml_file_has_the_names_of_the_flags_and_typed_values(file) -> None:
     assert config.nats_urls == ("nats://a:1",)
 
 
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("retention = 'failed=1h'", {WorkflowStatus.FAILED: 3600.0}),
+        ("[retention]\ncompleted = '1s'\ncanceled = '36500d'", {
+            WorkflowStatus.COMPLETED: 1.0, WorkflowStatus.CANCELED: 36500 * 86400.0,
+        }),
+    ],
+)  # fmt: skip
+def test_retention_in_a_toml_file_is_a_text_or_a_table(text, rules, file) -> None:
+    file.write_text(text)
+    assert load({}, {}, file).retention.rules == rules
+
+
+@pytest.mark.parametrize("text", ["delete-markers-kept = 0", "delete-markers-kept = '0'"])
+def test_delete_markers_are_kept_for_ever_when_told_so(text, file) -> None:
+    file.write_text(text)
+    environment = {"WORKFLOWSTORE_DELETE_MARKERS_KEPT": "0"}
+    assert load({}, {}, file).index.delete_marker_seconds == 0
+    assert load({}, environment, None).index.delete_marker_seconds == 0
+
+
 def test_flags_win_over_the_environment_that_over_the_file_that_over_defaults(file) -> None:
     file.write_text('log-level = "error"\nhistory = 3\nlisten = "file:3"\nlog-format = "json"\n')
     environment = {"WORKFLOWSTORE_LOG_LEVEL": "warning", "WORKFLOWSTORE_HISTORY": "2", "PATH": "unrelated"}
@@ -186,6 +224,20 @@ def test_variables_of_the_clients_are_known() -> None:
         ({"history": "1.5"}, {}, ["--history", "'1.5'", "a whole number from 1 to 64"]),
         ({}, {"WORKFLOWSTORE_REPLICAS": "0"}, ["WORKFLOWSTORE_REPLICAS", "'0'", "a whole number from 1 to 5"]),
         ({"data_bytes_max": "1"}, {}, ["--data-bytes-max", "'1'", "a whole number from 1048576"]),
+        ({"retention": "completed"}, {}, ["--retention", "'completed' is not STATUS=TIME", "completed=30d,failed=90d"]),
+        ({"retention": "completed=30d,"}, {}, ["--retention", "'' is not STATUS=TIME"]),
+        ({"retention": "running=30d"}, {}, ["--retention", "'running' is no status", "completed, failed, canceled"]),
+        ({"retention": "failed=1d,failed=2d"}, {}, ["--retention", "failed is given twice"]),
+        (
+            {},
+            {"WORKFLOWSTORE_RETENTION": "failed=soon"},
+            ["WORKFLOWSTORE_RETENTION, failed", "'soon'", "30d, 12h, 90m"],
+        ),
+        ({"retention": "failed=30"}, {}, ["--retention, failed", "'30' is no time from 1s to 36500d"]),
+        ({"retention": "failed=0.5s"}, {}, ["--retention, failed", "'0.5s' is no time from 1s"]),
+        ({"retention": "failed=36501d"}, {}, ["--retention, failed", "'36501d' is no time from 1s to 36500d"]),
+        ({"retention": "failed=10:30"}, {}, ["--retention, failed", "'10:30' is no time"]),
+        ({"delete_markers_kept": "-7d"}, {}, ["--delete-markers-kept", "'-7d' is no time from 1s", "30d, 12h, 90m"]),
         ({"drain_seconds": "nan"}, {}, ["--drain-seconds", "'nan'", "a number from 0 to 3600"]),
         ({}, {"WORKFLOWSTORE_REFLECTION": "maybe"}, ["WORKFLOWSTORE_REFLECTION", "'maybe'", "true or false"]),
         ({"log_format": "xml"}, {}, ["--log-format", "'xml'", "human, json"]),
@@ -220,6 +272,11 @@ def test_wrong_values_are_refused_with_name_value_and_way_out(flags, environment
         ("history = 2.5", ["history in", "2.5 is not a whole number"]),
         ("bucket = [1]", ["bucket in", "[1]", "one or several texts"]),
         ("bucket = []", ["bucket in", "[]", "one or several texts"]),
+        ("retention = 30", ["retention in", "a text or a table", "not 30"]),
+        ("retention = {}", ["retention in", "a text or a table", "not {}"]),
+        ("retention = {completed = 30}", ["retention in", ", completed: 30 is no time"]),
+        ("delete-markers-kept = false", ["delete-markers-kept in", "False is no time"]),
+        ("delete-markers-kept = 7", ["delete-markers-kept in", "7 is no time"]),
         ("log-level = 'loud'", ["log-level in", "'loud'", "debug, info, warning, error"]),
     ],
 )

@@ -102,9 +102,9 @@ READ = [
     ('"Input":1,"input":null', BLANK),
     ('"History":[{"ID":1,"id":2}]', with_event(id=2)),
     # Words that are not ours.
-    ('"Status":"paused"', BLANK),
-    ('"Status":"Running"', BLANK),
-    ('"History":[{"Type":"slept"}]', with_event()),
+    ('"Status":"paused"', replace(BLANK, other_status="paused")),
+    ('"Status":"Running"', replace(BLANK, other_status="Running")),
+    ('"History":[{"Type":"slept"}]', with_event(other_type="slept")),
     # Times.
     ('"CreatedAt":"0001-01-01T00:00:00Z"', BLANK),
     ('"CreatedAt":"0001-01-01T00:00:00.000000001Z"', replace(BLANK, created_at_ns=ZERO_TIME_NS + 1)),

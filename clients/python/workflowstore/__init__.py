@@ -11,12 +11,22 @@
 """
 
 from workflowstore.client._async_client import AsyncClient
-from workflowstore.client._info import BucketInfo, Durability, IndexInfo, StoreInfo
-from workflowstore.client._results import CountGroup, ListChunk, WorkflowCount
+from workflowstore.client._changes import ChangeKind, WorkflowChange, WorkflowRevision
+from workflowstore.client._info import BucketInfo, Durability, IndexInfo, RetentionInfo, StoreInfo
+from workflowstore.client._results import CountGroup, DeletedBatch, ListChunk, WorkflowCount
 from workflowstore.client._selection import OrderBy, WorkflowFilter
-from workflowstore.client._state import EventType, HistoryEvent, WorkflowState, WorkflowStatus, WorkflowView
+from workflowstore.client._state import (
+    UNCHANGED,
+    EventType,
+    HistoryEvent,
+    Unchanged,
+    WorkflowState,
+    WorkflowStatus,
+    WorkflowView,
+)
 from workflowstore.client._sync_client import Client
 from workflowstore.client._timestamp import Timestamp
+from workflowstore.client._transfer import ExportChunk, ImportOutcome, ImportResult, OnConflict, StoredDocument
 from workflowstore.client.errors import (
     AlreadyExistsError,
     BucketConfigurationError,
@@ -28,44 +38,64 @@ from workflowstore.client.errors import (
     InvalidRequestError,
     MalformedDocumentError,
     MalformedEntry,
+    OutcomeUnknownError,
+    ReplyTooLargeError,
+    RevisionForgottenError,
     RevisionMismatchError,
     StateTooLargeError,
     StorageFullError,
     UnavailableError,
+    WatchTooSlowError,
     WorkflowNotFoundError,
     WorkflowStoreError,
 )
 
 __all__ = [
+    "UNCHANGED",
     "AlreadyExistsError",
     "AsyncClient",
     "BucketConfigurationError",
     "BucketInfo",
     "BucketNotFoundError",
+    "ChangeKind",
     "Client",
     "ContendedError",
     "CountGroup",
     "DeadlineExceededError",
+    "DeletedBatch",
     "Durability",
     "EventType",
+    "ExportChunk",
     "FieldViolation",
     "HistoryEvent",
+    "ImportOutcome",
+    "ImportResult",
     "IndexInfo",
     "InternalError",
     "InvalidRequestError",
     "ListChunk",
     "MalformedDocumentError",
     "MalformedEntry",
+    "OnConflict",
     "OrderBy",
+    "OutcomeUnknownError",
+    "ReplyTooLargeError",
+    "RetentionInfo",
+    "RevisionForgottenError",
     "RevisionMismatchError",
     "StateTooLargeError",
     "StorageFullError",
     "StoreInfo",
+    "StoredDocument",
     "Timestamp",
     "UnavailableError",
+    "Unchanged",
+    "WatchTooSlowError",
+    "WorkflowChange",
     "WorkflowCount",
     "WorkflowFilter",
     "WorkflowNotFoundError",
+    "WorkflowRevision",
     "WorkflowState",
     "WorkflowStatus",
     "WorkflowStoreError",

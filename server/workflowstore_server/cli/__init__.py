@@ -13,7 +13,7 @@ def main() -> None:
 
         code = run()
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"click", "rich", "grpc_health"}:
+        if (error.name or "").partition(".")[0] not in {"click", "rich", "grpc_health", "msgspec"}:
             raise
         sys.stderr.write(NEEDS_CLI + "\n")
         code = 1

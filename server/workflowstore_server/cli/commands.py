@@ -9,7 +9,20 @@ from typing import Any, Final
 import click
 
 from workflowstore_server import __version__
-from workflowstore_server.cli import completion, index, reads, serve, status, writes
+from workflowstore_server.cli import (
+    completion,
+    deletes,
+    exports,
+    imports,
+    index,
+    reads,
+    revisions,
+    serve,
+    status,
+    updates,
+    watch,
+    writes,
+)
 from workflowstore_server.cli.endings import EPILOG, CommandFailed, ExitCode
 from workflowstore_server.cli.text import shown
 
@@ -47,10 +60,15 @@ def group() -> None:
 for command in (
     serve.serve,
     writes.save,
+    updates.update,
     reads.load,
+    revisions.history,
     reads.list_,
     reads.count,
-    writes.delete,
+    watch.watch,
+    deletes.delete,
+    exports.export,
+    imports.import_,
     status.info,
     status.health,
     index.index,

@@ -50,6 +50,7 @@ _CODES: Final = {
     "DEADLINE_EXCEEDED": ExitCode.UNAVAILABLE,
     "DATA_LOSS": ExitCode.MALFORMED,
     "RESOURCE_EXHAUSTED": ExitCode.FULL,
+    "OUT_OF_RANGE": ExitCode.USAGE,
 }
 
 _OUTCOMES: Final = {

@@ -27,6 +27,10 @@ STATUS_COLOURS: Final = {"running": "cyan", "completed": "green", "failed": "red
 _COLUMNS: Final = "  {:<9}  {:<19}  {:>10}  {:>6}  {:>8}"
 """Of a table of states, after the id."""
 
+_CHANGE_START: Final = "{:<17}  "
+_CHANGE_END: Final = "  {}  {:>10}"
+"""Of a table of changes, before and after the id."""
+
 
 class JsonLines:
     """Writes one JSON value a line, as UTF-8, soon after it is given."""
@@ -59,7 +63,7 @@ class StateTable:
     def __init__(self) -> None:
         terminal = console()
         self._styled = terminal.color_system is not None
-        self._coloured = self._styled and not terminal.no_color
+        self._coloured = wants_colour()
         self._id_cells = max(terminal.width - len(_COLUMNS.format(*[""] * 5)), 16)
         self._lines: list[str] = []
         self._printed = time.monotonic()
@@ -68,13 +72,10 @@ class StateTable:
 
     def add(self, state: "WorkflowState") -> None:
         """Add a row; it is printed with the next ones, or soon."""
-        status = f"{state.status or '-':<9}"
-        if self._coloured and state.status in STATUS_COLOURS:
-            status = click.style(status, fg=STATUS_COLOURS[state.status])
         self._lines.append(
             self._line(
                 shown(state.workflow_id),
-                status,
+                _status(state.status, self._coloured),
                 time_shown(state.updated_at),
                 state.revision,
                 state.history_count,
@@ -92,12 +93,43 @@ class StateTable:
         self._printed = time.monotonic()
 
     def _line(self, workflow_id: str, *columns: object) -> str:
-        from rich.cells import cell_len
+        return _filled(workflow_id, self._id_cells, self._id_cells) + _COLUMNS.format(*columns)
 
-        missing = self._id_cells - cell_len(workflow_id)
-        # An id is never cut short: people copy it. A long one has the line to itself.
-        start = workflow_id + " " * missing if missing >= 0 else f"{workflow_id}\n{' ' * self._id_cells}"
-        return start + _COLUMNS.format(*columns)
+
+class ChangeTable:
+    """A table of changes, each printed at once."""
+
+    def __init__(self) -> None:
+        terminal = console()
+        self._coloured = wants_colour()
+        others = len(_CHANGE_START.format("") + _CHANGE_END.format(_status("", coloured=False), 0))
+        self._id_cells = max(terminal.width - others, 16)
+        header = self._line("CHANGE", "WORKFLOW ID", f"{'STATUS':<9}", "REVISION")
+        click.echo(click.style(header, bold=True) if terminal.color_system is not None else header)
+
+    def add(self, words: str, workflow_id: str, state: "WorkflowState | None", revision: int) -> None:
+        """Print a row."""
+        status = _status("" if state is None else state.status, self._coloured)
+        click.echo(self._line(words, shown(workflow_id), status, revision))
+
+    def _line(self, words: str, workflow_id: str, status: str, revision: object) -> str:
+        start = _CHANGE_START.format(words)
+        indent = len(start) + self._id_cells
+        return start + _filled(workflow_id, self._id_cells, indent) + _CHANGE_END.format(status, revision)
+
+
+def _filled(workflow_id: str, cells: int, indent: int) -> str:
+    """An id filled up with spaces to `cells`. It is never cut short: people copy it. A long one ends the line."""
+    from rich.cells import cell_len
+
+    missing = cells - cell_len(workflow_id)
+    return workflow_id + " " * missing if missing >= 0 else f"{workflow_id}\n{' ' * indent}"
+
+
+def _status(status: str, coloured: bool) -> str:
+    """The column of a status."""
+    text = f"{status or '-':<9}"
+    return click.style(text, fg=STATUS_COLOURS[status]) if coloured and status in STATUS_COLOURS else text
 
 
 def print_state(state: "WorkflowState") -> None:
@@ -121,6 +153,25 @@ def print_state(state: "WorkflowState") -> None:
     print_fields(rows)
     if state.history:
         _print_history(state)
+
+
+def print_saved(saved: "WorkflowState", lines: JsonLines | None, done: str) -> None:
+    """Print what became of a state that was written: `lines` for programs, None = for people, in the word `done`."""
+    if lines is None:
+        click.echo(f"{shown(saved.workflow_id)} {done} at revision {saved.revision}")
+        return
+    from workflowstore_server.cli.state_json import time_text
+
+    lines.write(
+        {
+            "workflow_id": saved.workflow_id,
+            "revision": saved.revision,
+            "created_at": time_text(saved.created_at),
+            "updated_at": time_text(saved.updated_at),
+        }
+    )
+    # A source may be followed as it grows, and then it is long until the next one.
+    lines.flush()
 
 
 def print_fields(rows: Iterable[tuple[str, str]]) -> None:
@@ -151,6 +202,12 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(highlight=False, markup=False, emoji=False)
+
+
+def wants_colour() -> bool:
+    """Whether standard output is a terminal that shows colours, on which they are wanted."""
+    terminal = console()
+    return terminal.color_system is not None and not terminal.no_color
 
 
 def time_shown(moment: datetime | None) -> str:

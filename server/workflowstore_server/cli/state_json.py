@@ -37,7 +37,7 @@ def to_json_form(state: WorkflowState) -> dict[str, Any]:
         "input": state.input,
         "result": state.result,
         "error": state.error,
-        "history": [_event_form(event) for event in state.history],
+        "history": [event_form(event) for event in state.history],
         "created_at": time_text(state.created_at),
         "updated_at": time_text(state.updated_at),
         "labels": dict(state.labels),
@@ -68,6 +68,14 @@ def from_json_form(form: object) -> WorkflowState:
     return WorkflowState(**fields)
 
 
+def event_from_json_form(form: object) -> HistoryEvent:
+    """The event that a document describes, to be appended to a history.
+
+    Raises: FormError.
+    """
+    return HistoryEvent(**_members(form, _EVENT_FIELDS, ""))
+
+
 def time_text(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC with 0, 3, 6 or 9 digits of a second, as protobuf's JSON has it."""
     if moment is None:
@@ -79,7 +87,8 @@ def time_text(moment: datetime | None) -> str | None:
     return moment.replace(tzinfo=None).isoformat(timespec="seconds") + (f".{digits}Z" if digits else "Z")
 
 
-def _event_form(event: HistoryEvent) -> dict[str, Any]:
+def event_form(event: HistoryEvent) -> dict[str, Any]:
+    """The JSON form of an event that was read."""
     return {
         "id": event.id,
         "type": event.type,

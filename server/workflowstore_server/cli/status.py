@@ -10,7 +10,7 @@ from workflowstore_server.cli.endings import CommandFailed, ExitCode
 from workflowstore_server.cli.output import JsonLines, print_fields
 
 if TYPE_CHECKING:
-    from workflowstore import IndexInfo, StoreInfo
+    from workflowstore import IndexInfo, RetentionInfo, StoreInfo
 
 
 INDEX_KEY: Final = "workflowstore-index"
@@ -73,6 +73,29 @@ def _index_words(index: "IndexInfo") -> str:
     return f"revision {index.revision}, {index.lag} behind, {state}, {index.workflow_count} workflows, {where}"
 
 
+def _retention_words(retention: "RetentionInfo") -> str:
+    if not retention.rules:
+        return "none; nothing is deleted by its age"
+    rules = ", ".join(f"{status} after {_span(seconds)}" for status, seconds in sorted(retention.rules.items()))
+    return f"{rules}; {retention.deleted_count} deleted since the server started"
+
+
+def _marker_words(retention: "RetentionInfo") -> str:
+    if not retention.delete_marker_seconds:
+        return "kept"
+    return (
+        f"removed after {_span(retention.delete_marker_seconds)}; {retention.compacted_count} since the server started"
+    )
+
+
+def _span(seconds: float) -> str:
+    """A length of time in the largest unit of which it is a whole number."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:g} s"
+
+
 def _index(described: str) -> dict[str, Any]:
     """The facts about an index, as the health service tells them: words such as `lag=0`."""
     facts = {name: value for name, _, value in (word.partition("=") for word in described.split())}
@@ -103,7 +126,11 @@ def _fields(found: "StoreInfo") -> list[tuple[str, str]]:
         ("  revisions", str(bucket.revisions)),
         ("  kept for", f"{bucket.max_age_seconds:g} s" if bucket.max_age_seconds else "ever"),
         ("  direct reads", "allowed" if bucket.allow_direct else "not allowed, which list and count need"),
+        ("  atomic batches", "allowed" if bucket.allow_atomic else "not allowed"),
+        ("  request ids", f"known for {_span(bucket.request_id_seconds)}"),
         ("store revision", str(found.store_revision)),
         ("index", _index_words(found.index)),
+        ("retention", _retention_words(found.retention)),
+        ("delete markers", _marker_words(found.retention)),
         ("largest state", f"{found.document_bytes_max} bytes"),
     ]

@@ -1,25 +1,22 @@
-"""The only place that knows the commands that change a bucket: save and delete."""
+"""The only place that knows the command that saves whole states."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from workflowstore_server.cli.completion import STATUSES, workflow_ids
+from workflowstore_server.cli.completion import STATUSES
 from workflowstore_server.cli.connection import Connection, connected
 from workflowstore_server.cli.endings import CommandFailed, ExitCode, unsendable
-from workflowstore_server.cli.output import JsonLines
-from workflowstore_server.cli.text import shown
+from workflowstore_server.cli.fields import REVISION_MAX, json_given, labels_given, status_given
+from workflowstore_server.cli.output import JsonLines, print_saved
+from workflowstore_server.cli.sources import open_source
 
 if TYPE_CHECKING:
     from workflowstore import Client, WorkflowState
 
-STANDARD_INPUT: Final = "-"
-REVISION_MAX: Final = 2**64 - 1
 
 _FLAGS: Final = {
     "status": "--status",
@@ -87,42 +84,10 @@ def save(
             states = iter([_state_of(workflow_id, **fields)])
         else:
             assert source is not None
-            states = _states_in(_open(source, stack), source, progress)
+            states = _states_in(open_source(source, stack), source, progress)
             if expected_revision is not None:
                 states = _single(states)
         _save_all(connection, states, expected_revision, progress)
-
-
-@click.command()
-@click.argument("workflow_id", metavar="ID", shell_complete=workflow_ids)
-@click.option(
-    "--expected-revision",
-    type=click.IntRange(1, REVISION_MAX),
-    metavar="N",
-    help="Delete only if the stored state is at this revision.",
-)
-@click.option("--purge", is_flag=True, help="Also remove the old revisions that the bucket keeps, for good.")
-@connected()
-def delete(connection: Connection, workflow_id: str, expected_revision: int | None, purge: bool) -> None:
-    """Delete a workflow.
-
-    When there is none, that is said, and the exit code is 0 all the same.
-    """
-    with connection.client() as client, unsendable():
-        existed = client.delete(workflow_id, expected_revision=expected_revision, purge=purge)
-    if connection.human:
-        click.echo(f"{shown(workflow_id)} {'deleted' if existed else 'did not exist'}")
-    else:
-        JsonLines().write({"workflow_id": workflow_id, "existed": existed})
-
-
-def _open(source: str, stack: ExitStack) -> BinaryIO:
-    if source == STANDARD_INPUT:
-        return sys.stdin.buffer
-    try:
-        return stack.enter_context(Path(source).open("rb"))
-    except OSError as error:
-        raise CommandFailed(ExitCode.USAGE, f"cannot read {source}: {error.strerror}") from error
 
 
 def _states_in(stream: BinaryIO, source: str, progress: Progress) -> "Iterator[WorkflowState]":
@@ -164,30 +129,15 @@ def _state_of(
 ) -> "WorkflowState":
     from workflowstore import WorkflowState, WorkflowStatus
 
-    pairs = [label.partition("=") for label in labels]
-    if wrong := [key for key, separator, _ in pairs if not (key and separator)]:
-        raise click.UsageError(f"--label {shown(wrong[0])!r} is not KEY=VALUE.")
     return WorkflowState(
         workflow_id,
         run_id=run_id or "",
-        status=WorkflowStatus("" if status in (None, "unspecified") else status),
-        input=_payload(input_json, "--input"),
-        result=_payload(result_json, "--result"),
+        status=WorkflowStatus.UNSPECIFIED if status is None else status_given(status),
+        input=None if input_json is None else json_given(input_json, "--input"),
+        result=None if result_json is None else json_given(result_json, "--result"),
         error=error or "",
-        labels={key: value for key, _, value in pairs},
+        labels=labels_given(labels),
     )
-
-
-def _payload(text: str | None, flag: str) -> Any:
-    from workflowstore.client._json import from_json
-
-    if text is None:
-        return None
-    try:
-        # The empty text is null to the client, and not JSON.
-        return from_json(text or " ")
-    except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"{flag} is not JSON: {error}; a text needs double quotes of its own.") from error
 
 
 def _save_all(
@@ -198,7 +148,7 @@ def _save_all(
         with connection.client() as client:
             for state in states:
                 saved = _save_one(connection, client, state, expected_revision, progress)
-                _tell(saved, lines)
+                print_saved(saved, lines, "saved")
     except KeyboardInterrupt:
         if progress.line:
             click.echo(f"workflowstore: {progress.words()}", err=True)
@@ -225,21 +175,3 @@ def _save_one(
     progress.sending = False
     progress.saved += 1
     return saved
-
-
-def _tell(saved: "WorkflowState", lines: JsonLines | None) -> None:
-    if lines is None:
-        click.echo(f"{shown(saved.workflow_id)} saved at revision {saved.revision}")
-        return
-    from workflowstore_server.cli.state_json import time_text
-
-    lines.write(
-        {
-            "workflow_id": saved.workflow_id,
-            "revision": saved.revision,
-            "created_at": time_text(saved.created_at),
-            "updated_at": time_text(saved.updated_at),
-        }
-    )
-    # A source may be followed as it grows, and then it is long until the next one.
-    lines.flush()

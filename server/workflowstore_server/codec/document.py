@@ -77,7 +77,7 @@ def encode(state: WorkflowState) -> bytes:
         _Document(
             state.workflow_id,
             state.run_id,
-            state.status.value,
+            state.other_status or state.status.value,
             _raw_of(state.input_json),
             _raw_of(state.result_json),
             state.error,
@@ -133,7 +133,7 @@ def _raw_of(payload: str | None) -> msgspec.Raw:
 def _document_event_of(event: HistoryEvent) -> _Event:
     return _Event(
         event.id,
-        event.type.value,
+        event.other_type or event.type.value,
         rfc3339.format(event.timestamp_ns),
         event.activity_name,
         _raw_of(event.input_json),
@@ -157,6 +157,7 @@ def _state_of(document: _Document) -> WorkflowState:
         _time_of("CreatedAt", document.CreatedAt),
         _time_of("UpdatedAt", document.UpdatedAt),
         document.Labels or {},
+        "" if document.Status in _STATUSES else document.Status,
     )
 
 
@@ -214,6 +215,7 @@ def _event_of(event: _Event) -> HistoryEvent:
         event.SignalName,
         _payload_of("SignalPayload", event.SignalPayload),
         event.Duration,
+        "" if event.Type in _EVENT_TYPES else event.Type,
     )
 
 

@@ -8,6 +8,9 @@ _PLAIN: Final = re.compile(r"(?!=)[-/_=a-zA-Z0-9]+(?:\.[-/_=a-zA-Z0-9]+)*")
 """What JetStream really stores as a key: a key is the end of a subject, whose tokens, between dots, must not be empty.
 Keys that begin with "=" are left to the ids that are no keys."""
 
+_STORABLE: Final = re.compile(r"[-/_=a-zA-Z0-9]+(?:\.[-/_=a-zA-Z0-9]+)*")
+"""What JetStream stores, whether it stands for a workflow or not."""
+
 _ENCODED: Final = "="
 
 
@@ -19,6 +22,11 @@ def key_of(workflow_id: str) -> str:
     if _PLAIN.fullmatch(workflow_id):
         return workflow_id
     return _ENCODED + base64.urlsafe_b64encode(workflow_id.encode()).rstrip(b"=").decode()
+
+
+def is_storable(key: str) -> bool:
+    """Tells whether JetStream can store something under `key`, short of the key's length."""
+    return _STORABLE.fullmatch(key) is not None
 
 
 def workflow_id_of(key: str) -> str:

@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from workflowstore.v1 import workflow_filter_pb2, workflow_state_pb2, workflow_store_pb2
 from workflowstore_server.model import state
+from workflowstore_server.model.patch import StatePatch
 from workflowstore_server.model.selection import Counted, Group, GroupBy, OrderBy, Selection, WorkflowFilter
 from workflowstore_server.model.state import (
     BucketInfo,
@@ -16,6 +17,7 @@ from workflowstore_server.model.state import (
     HistoryEvent,
     IndexInfo,
     MalformedEntry,
+    RetentionInfo,
     StoredState,
     Summary,
     WorkflowState,
@@ -41,6 +43,9 @@ ORDER_BY: Final = {
     workflow_store_pb2.ORDER_BY_CREATED_AT: OrderBy.CREATED_AT,
     workflow_store_pb2.ORDER_BY_UPDATED_AT: OrderBy.UPDATED_AT,
 }
+_FIELDS: Final = {"created_at": "created_at_ns", "updated_at": "updated_at_ns"}
+"""Fields of a state whose names in the model differ."""
+
 _STATUS_VALUE: Final = {status: value for value, status in STATUS.items()}
 _EVENT_TYPE_VALUE: Final = {event_type: value for value, event_type in EVENT_TYPE.items()}
 _DURABILITY_VALUE: Final = {
@@ -89,11 +94,11 @@ def decode_state(message: workflow_state_pb2.WorkflowState, now_ns: int) -> Work
     )
 
 
-def _decode_event(message: workflow_state_pb2.HistoryEvent) -> HistoryEvent:
+def _decode_event(message: workflow_state_pb2.HistoryEvent, absent_ns: int = state.ZERO_TIME_NS) -> HistoryEvent:
     return HistoryEvent(
         id=message.id,
         type=EVENT_TYPE[message.type],
-        timestamp_ns=timestamp_ns(message.timestamp) if message.HasField("timestamp") else state.ZERO_TIME_NS,
+        timestamp_ns=timestamp_ns(message.timestamp) if message.HasField("timestamp") else absent_ns,
         activity_name=message.activity_name,
         input_json=message.input_json or None,
         result_json=message.result_json or None,
@@ -101,6 +106,18 @@ def _decode_event(message: workflow_state_pb2.HistoryEvent) -> HistoryEvent:
         signal_name=message.signal_name,
         signal_payload_json=message.signal_payload_json or None,
         duration_ns=duration_ns(message.duration) if message.HasField("duration") else 0,
+    )
+
+
+def decode_patch(message: workflow_store_pb2.UpdateRequest, now_ns: int) -> StatePatch:
+    """Return what a request that was validated changes; the times that it leaves out are `now_ns`."""
+    given = decode_state(message.state, now_ns)
+    names = [_FIELDS.get(path, path) for path in message.update_mask.paths]
+    return StatePatch(
+        fields={"updated_at_ns": now_ns, **{name: getattr(given, name) for name in names}},
+        append_history=tuple(_decode_event(event, now_ns) for event in message.append_history),
+        set_labels=dict(message.set_labels),
+        remove_labels=frozenset(message.remove_labels),
     )
 
 
@@ -115,6 +132,25 @@ def encode_state(stored: StoredState, view: WorkflowView) -> workflow_state_pb2.
         for event in state.history:
             _set_event(message.history.add(), event)
     return message
+
+
+def encode_saved(revision: int, state: WorkflowState | None) -> workflow_store_pb2.SaveResponse:
+    """Return the message for a state that was saved; None = it is not known any more."""
+    saved = workflow_store_pb2.SaveResponse(revision=revision)
+    if state is not None:
+        _set_time(saved.created_at, state.created_at_ns)
+        _set_time(saved.updated_at, state.updated_at_ns)
+    return saved
+
+
+def encode_updated(
+    revision: int, state: WorkflowState | None, document_bytes: int, view: WorkflowView
+) -> workflow_store_pb2.UpdateResponse:
+    """Return the message for a state that was updated; None = it is not known any more."""
+    updated = workflow_store_pb2.UpdateResponse(revision=revision)
+    if state is not None:
+        updated.state.CopyFrom(encode_state(StoredState(state, revision, document_bytes), view))
+    return updated
 
 
 def encode_summary(summary: Summary, revision: int, document_bytes: int) -> bytes:
@@ -253,6 +289,20 @@ def encode_malformed(entry: MalformedEntry) -> workflow_store_pb2.MalformedEntry
     return workflow_store_pb2.MalformedEntry(key=entry.key, revision=entry.revision, reason=entry.reason)
 
 
+def encode_revision(
+    revision: int, stored_at_ns: int, entry: StoredState | MalformedEntry | None, view: WorkflowView
+) -> workflow_store_pb2.WorkflowRevision:
+    """Return the message for one write to a workflow; no entry = it was deleted."""
+    message = workflow_store_pb2.WorkflowRevision(revision=revision, stored_at=timestamp(stored_at_ns))
+    if entry is None:
+        message.deleted = True
+    elif isinstance(entry, MalformedEntry):
+        message.malformed.CopyFrom(encode_malformed(entry))
+    else:
+        message.state.CopyFrom(encode_state(entry, view))
+    return message
+
+
 def encode_bucket(info: BucketInfo) -> workflow_store_pb2.BucketInfo:
     """Return the message for a bucket's description."""
     return workflow_store_pb2.BucketInfo(
@@ -263,6 +313,8 @@ def encode_bucket(info: BucketInfo) -> workflow_store_pb2.BucketInfo:
         max_age_seconds=info.max_age_seconds,
         on_disk=info.on_disk,
         allow_direct=info.allow_direct,
+        allow_atomic=info.allow_atomic,
+        request_id_seconds=info.request_id_seconds,
         revisions=info.revisions,
         bytes=info.bytes,
     )
@@ -277,6 +329,19 @@ def encode_index(info: IndexInfo) -> workflow_store_pb2.IndexInfo:
         workflow_count=info.workflow_count,
         malformed_count=info.malformed_count,
         on_disk=info.on_disk,
+    )
+
+
+def encode_retention(info: RetentionInfo) -> workflow_store_pb2.RetentionInfo:
+    """Return the message for what a server removes by itself."""
+    return workflow_store_pb2.RetentionInfo(
+        rules=[
+            workflow_store_pb2.RetentionRule(status=_STATUS_VALUE[status], after_seconds=seconds)
+            for status, seconds in info.rules.items()
+        ],
+        delete_marker_seconds=info.delete_marker_seconds,
+        deleted_count=info.deleted_count,
+        compacted_count=info.compacted_count,
     )
 
 

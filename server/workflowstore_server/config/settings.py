@@ -8,16 +8,30 @@ from dataclasses import dataclass
 from typing import Final
 
 from workflowstore_server.model.limits import HISTORY_MAX, REPLICAS_MAX
+from workflowstore_server.model.state import WorkflowStatus
 
 VARIABLE_PREFIX: Final = "WORKFLOWSTORE_"
 DATA_DIRECTORY_DEFAULT: Final = "workflowstore-data"
 INDEX_DIRECTORY: Final = "index"
 """Within the data directory."""
 
+RETENTION_STATUSES: Final = {
+    status.value: status for status in (WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELED)
+}
+"""Workflows that have ended, by what they are called in the setting `retention`."""
+
+DURATION_SECONDS_MIN: Final = 1.0
+DURATION_SECONDS_MAX: Final = 36_500 * 86_400.0
+"""100 years: more than anybody waits, and within the times that can be stored."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. `kind` is its form: text, texts (several), path, integer, seconds, boolean or one of `choices`."""
+    """One setting.
+
+    `kind` is its form: text, texts (several), path, integer, seconds, boolean, duration (such as 30d), retention (a
+    duration for each of some statuses) or one of `choices`.
+    """
 
     name: str
     kind: str
@@ -49,6 +63,7 @@ SETTINGS: Final = (
     Setting("create-buckets", "boolean", "Create a bucket that is missing, or refuse to go on without it.", True),
     Setting("history", "integer", "Revisions kept of each workflow in a bucket created here.", 1, "N", 1, HISTORY_MAX),
     Setting("replicas", "integer", "Copies in the NATS cluster of a bucket created here.", 1, "N", 1, REPLICAS_MAX),
+    Setting("atomic-batches", "boolean", "Allow atomic batches in a bucket created here.", False),
     Setting(
         "index", "choice", "Where the index for lists and counts is kept: in --data-dir, or in memory.", "disk",
         choices=("disk", ":memory:"),
@@ -57,6 +72,11 @@ SETTINGS: Final = (
         "index-wait-seconds", "seconds", "How long a list or count waits for the index to catch up.", 5.0, "SECONDS",
         0, 3600,
     ),
+    Setting(
+        "retention", "retention", "Delete ended workflows so long after their last update.", None,
+        "STATUS=TIME,...",
+    ),
+    Setting("delete-markers-kept", "duration", "How long delete markers stay in a bucket; 0 = for ever.", 0.0, "TIME"),
     Setting("nats-url", "texts", "NATS server to use instead of an embedded one; may be repeated.", (), "URL"),
     Setting("nats-creds", "path", "Credentials file for --nats-url.", None, "FILE"),
     Setting("nats-tls-ca", "path", "Certificates to check the NATS server's with (PEM).", None, "FILE"),

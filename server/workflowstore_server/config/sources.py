@@ -8,9 +8,20 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from workflowstore_server.config.settings import INDEX_DIRECTORY, SETTINGS, VARIABLE_PREFIX, Setting
+from pytimeparse.timeparse import timeparse
+
+from workflowstore_server.config.settings import (
+    DURATION_SECONDS_MAX,
+    DURATION_SECONDS_MIN,
+    INDEX_DIRECTORY,
+    RETENTION_STATUSES,
+    SETTINGS,
+    VARIABLE_PREFIX,
+    Setting,
+)
 from workflowstore_server.embedded.server import EmbeddedOptions
-from workflowstore_server.index import IndexOptions
+from workflowstore_server.index import IndexOptions, RetentionOptions
+from workflowstore_server.model.state import WorkflowStatus
 from workflowstore_server.service.server import ServiceOptions
 from workflowstore_server.store.jetstream.bucket import BucketOptions
 from workflowstore_server.store.jetstream.connection import NatsOptions
@@ -38,6 +49,7 @@ class Config:
     nats_monitor_url: str | None
     data_directory: Path
     index: IndexOptions
+    retention: RetentionOptions
     embedded: EmbeddedOptions
     log_format: str
     log_level: str
@@ -104,6 +116,10 @@ def _parse(setting: Setting, raw: object, source: str) -> object:
             return _parse_boolean(raw, source)
         case "integer" | "seconds":
             return _parse_number(setting, raw, source)
+        case "duration":
+            return 0.0 if raw in (0, "0") and raw is not False else _parse_duration(raw, source)
+        case "retention":
+            return _parse_retention(raw, source)
         case "choice":
             if raw not in setting.choices:
                 raise ConfigurationError(f"{source}: {raw!r} is none of {', '.join(setting.choices)}")
@@ -135,6 +151,45 @@ def _parse_number(setting: Setting, raw: object, source: str) -> float:
             f"{source}: {raw!r} is not {'a whole' if number is int else 'a'} number {bounds}".rstrip()
         )
     return value
+
+
+def _parse_duration(raw: object, source: str) -> float:
+    """Return the seconds that a text such as 1d12h means."""
+    # It would take 10:30 for ten minutes and a half.
+    seconds = timeparse(raw) if isinstance(raw, str) and ":" not in raw else None
+    if seconds is None or not DURATION_SECONDS_MIN <= seconds <= DURATION_SECONDS_MAX:
+        raise ConfigurationError(f"{source}: {raw!r} is no time from 1s to 36500d; give such as 30d, 12h, 90m or 1d12h")
+    return float(seconds)
+
+
+def _parse_retention(raw: object, source: str) -> dict[WorkflowStatus, float]:
+    """Return the seconds for each status: of a text `completed=30d,failed=90d`, or of a table in the file."""
+    rules: dict[WorkflowStatus, float] = {}
+    for name, time in _pairs_of(raw, source):
+        status = RETENTION_STATUSES.get(name)
+        if status is None:
+            ended = ", ".join(RETENTION_STATUSES)
+            raise ConfigurationError(f"{source}: {name!r} is no status of an ended workflow; these are: {ended}")
+        if status in rules:
+            raise ConfigurationError(f"{source}: {name} is given twice; give one time for it")
+        rules[status] = _parse_duration(time, f"{source}, {name}")
+    return rules
+
+
+def _pairs_of(raw: object, source: str) -> list[tuple[str, object]]:
+    if isinstance(raw, dict) and raw:
+        return list(raw.items())
+    if not isinstance(raw, str):
+        raise ConfigurationError(f'{source}: give a text or a table such as {{completed = "30d"}}, not {raw!r}')
+    pairs: list[tuple[str, object]] = []
+    for part in raw.split(","):
+        name, equals, time = part.partition("=")
+        if not equals:
+            raise ConfigurationError(
+                f"{source}: {part.strip()!r} is not STATUS=TIME; give such as completed=30d,failed=90d,canceled=30d"
+            )
+        pairs.append((name.strip(), time.strip()))
+    return pairs
 
 
 def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
@@ -171,7 +226,7 @@ def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
 def _compose(values: Mapping[str, Any]) -> Config:
     return Config(
         buckets=values["bucket"],
-        bucket=BucketOptions(values["create_buckets"], values["history"], values["replicas"]),
+        bucket=BucketOptions(values["create_buckets"], values["history"], values["replicas"], values["atomic_batches"]),
         service=ServiceOptions(values["listen"], values["reflection"], values["drain_seconds"]),
         nats=NatsOptions(
             credentials_file=values["nats_creds"],
@@ -185,7 +240,9 @@ def _compose(values: Mapping[str, Any]) -> Config:
         index=IndexOptions(
             Path(values["data_dir"]) / INDEX_DIRECTORY if values["index"] == "disk" else None,
             values["index_wait_seconds"],
+            values["delete_markers_kept"],
         ),
+        retention=RetentionOptions(values["retention"] or {}),
         embedded=EmbeddedOptions(values["nats_server"], values["data_bytes_max"]),
         log_format=values["log_format"],
         log_level=values["log_level"],

@@ -8,11 +8,12 @@ writes many rows in one step.
 import asyncio
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any, Final
 
+from workflowstore_server.codec.key import key_of
 from workflowstore_server.index import schema
 from workflowstore_server.index.schema import Entry, Malformed, Marker, Workflow
 from workflowstore_server.store import Change
@@ -32,6 +33,12 @@ IDLE_TURN_SECONDS: Final = 0.000_05
 DROPPED_AT_ONCE: Final = 4096
 """Ids that are in memory at once while workflows are taken out."""
 
+Was = dict[str, bytes]
+"""What workflows were before a change, by id: the column `summary`, or MALFORMED. Those that were not there lack."""
+
+MALFORMED: Final = b""
+"""Stands for a document that cannot be decoded."""
+
 _VOLATILE: Final = ("revision", "status", "updated", "document_bytes", "labels", "summary")
 _SETTLED: Final = ("run_id", "created")
 _SET: Final = ", ".join(f"{name} = excluded.{name}" for name in _VOLATILE)
@@ -48,16 +55,18 @@ _UPSERTS: Final = (
 class Meta:
     """The row of the table `meta`."""
 
-    identity: str
+    identity: str = ""
     """Of the bucket; see StorePosition."""
-    revision: int
+    revision: int = 0
     """Up to which the tables reflect the bucket."""
-    complete: bool
+    complete: bool = False
     """Whether the index has been filled."""
-    workflows: int
-    malformed: int
-    markers: int
-    expiring: int
+    workflows: int = 0
+    malformed: int = 0
+    markers: int = 0
+    expiring: int = 0
+    forgotten_revision: int = 0
+    """Changes up to this revision were lost without a message, so that not all of those before it can be told."""
 
     @property
     def keys(self) -> int:
@@ -74,7 +83,7 @@ def set_meta(connection: sqlite3.Connection, found: Meta) -> None:
     """Replace the row of `meta`."""
     connection.execute("DELETE FROM meta")
     connection.execute(
-        "INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?)", [getattr(found, field.name) for field in fields(Meta)]
+        "INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [getattr(found, field.name) for field in fields(Meta)]
     )
 
 
@@ -89,11 +98,11 @@ async def entries_of(changes: Iterable[Change]) -> list[Entry]:
     for number, change in enumerate(newest.values(), 1):
         entries.append(schema.entry_of(change))
         if number % MADE_AT_ONCE == 0:
-            await _give_way()
+            await give_way()
     return entries
 
 
-async def _give_way() -> None:
+async def give_way() -> None:
     """Let the event loop turn to others until it has nothing else to do, or has had many turns.
 
     One turn is not enough: a call takes a dozen, and waited for a quarter of a second while an index was built.
@@ -105,21 +114,32 @@ async def _give_way() -> None:
             return
 
 
-def apply(connection: sqlite3.Connection, entries: Sequence[Entry], revision: int) -> Meta:
-    """Apply entries, one a key, in one transaction with the revision that the index then has."""
+def apply(
+    connection: sqlite3.Connection,
+    entries: Sequence[Entry],
+    revision: int,
+    was: Was | None = None,
+    forgotten_revision: int = 0,
+) -> Meta:
+    """Apply entries, one a key, in one transaction with the revision that the index then has.
+
+    `was` is given what the workflows were before. Up to `forgotten_revision` not all changes can be told from now on.
+    """
     workflows = [entry for entry in entries if isinstance(entry, Workflow)]
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         before = meta(connection)
-        others = {entry.row[0] for entry in entries if not isinstance(entry, Workflow)}
         keys = [entry.key for entry in entries]
-        removed = _remove(connection, keys, before, ids={id_ for key in others if (id_ := schema.id_of(key))})
+        others = _ids_of(entry.key for entry in entries if not isinstance(entry, Workflow))
+        if was is not None:
+            _look_back(connection, [*others, *(workflow.row[0] for workflow in workflows)], before, was)
+        removed = _remove(connection, keys, before, others)
         added = _put_workflows(connection, workflows)
         malformed = [entry.row for entry in entries if isinstance(entry, Malformed)]
         markers = [entry.row for entry in entries if isinstance(entry, Marker)]
         expiring = [(entry.key, entry.expires_at_ns) for entry in entries if entry.expires_at_ns is not None]
         _insert(connection, "INSERT INTO malformed VALUES {}", malformed, 4)
-        _insert(connection, "INSERT INTO markers VALUES {}", markers, 2)
+        _insert(connection, "INSERT INTO markers VALUES {}", markers, 3)
         _insert(connection, "INSERT INTO expiring VALUES {}", expiring, 2)
         left = _less(before, removed)
         after = replace(
@@ -129,39 +149,99 @@ def apply(connection: sqlite3.Connection, entries: Sequence[Entry], revision: in
             malformed=left.malformed + len(malformed),
             markers=left.markers + len(markers),
             expiring=left.expiring + len(expiring),
+            forgotten_revision=max(left.forgotten_revision, forgotten_revision),
         )
         set_meta(connection, after)
     return after
 
 
-def lose(connection: sqlite3.Connection, keys: Iterable[str]) -> Meta:
-    """Take out keys that nothing is stored under any more."""
-    lost = set(keys)
+def lose(connection: sqlite3.Connection, keys: Collection[str], was: Was | None = None) -> Meta:
+    """Take out keys that nothing is stored under any more; `was` is given the workflows that were there until now."""
+    ids = _ids_of(keys)
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         before = meta(connection)
-        removed = _remove(connection, lost, before, ids={id_ for key in lost if (id_ := schema.id_of(key))})
-        after = _less(before, removed)
+        if was is not None:
+            _look_back(connection, ids, before, was)
+        deleted_at = _newest_marker(connection, keys) if before.markers else 0
+        after = _without(before, _remove(connection, keys, before, ids), deleted_at)
         set_meta(connection, after)
     return after
 
 
-def drop_before(connection: sqlite3.Connection, revision: int) -> Meta:
-    """Take out everything that was last written before a revision, which the bucket has lost by age or size."""
+def drop_before(connection: sqlite3.Connection, revision: int, was: Was | None = None) -> Meta:
+    """Take out everything that was last written before a revision, which the bucket has lost by age or size.
+
+    `was` is given the workflows that were there until now.
+    """
     for statement in schema.BY_REVISION:
         connection.execute(statement)
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         before = meta(connection)
+        if was is not None:
+            lost = connection.execute(
+                "SELECT workflow_id FROM malformed WHERE revision < ? AND workflow_id IS NOT NULL", (revision,)
+            )
+            was.update((id_, MALFORMED) for (id_,) in lost)
+        newest_marker = "SELECT coalesce(max(revision), 0) FROM markers WHERE revision < ?"
+        deleted_at = connection.execute(newest_marker, (revision,)).fetchone()[0]
         removed = {"workflows": 0}
         for table in ("malformed", "markers"):
             removed[table] = connection.execute(f"DELETE FROM {table} WHERE revision < ?", (revision,)).rowcount
         oldest = "SELECT workflow_id FROM workflows WHERE revision < ? LIMIT ?"
         while ids := [id_ for (id_,) in connection.execute(oldest, (revision, DROPPED_AT_ONCE))]:
+            if was is not None:
+                _look_back(connection, ids, before, was)
             removed["workflows"] += _remove_workflows(connection, ids)
-        after = _less(before, removed)
+        after = _without(before, removed, deleted_at)
         set_meta(connection, after)
     return after
+
+
+def holds(connection: sqlite3.Connection, entry: Entry) -> bool:
+    """Whether an entry stands in the tables as it is."""
+    if isinstance(entry, Workflow):
+        statement, key = "SELECT revision FROM workflows WHERE workflow_id = ?", entry.row[0]
+    elif isinstance(entry, Malformed):
+        statement, key = "SELECT revision FROM malformed WHERE key = ?", entry.key
+    else:
+        statement, key = "SELECT revision FROM markers WHERE key = ?", entry.key
+    return bool(connection.execute(statement, (key,)).fetchone() == (entry.row[1],))
+
+
+def _ids_of(keys: Iterable[str]) -> set[str]:
+    """Return the workflow ids that keys stand for, where they stand for one."""
+    return {id_ for key in keys if (id_ := schema.id_of(key)) is not None}
+
+
+def _look_back(connection: sqlite3.Connection, ids: Collection[str], before: Meta, was: Was) -> None:
+    """Note what workflows are, before they are changed."""
+    statement = """SELECT group_concat(hex(workflow_id) || ':' || hex(summary)) FROM workflows
+        WHERE workflow_id IN (VALUES {})"""
+    for sql, group in _grouped(statement, [(id_,) for id_ in ids], 1) if before.workflows else ():
+        (joined,) = connection.execute(sql, group).fetchone()
+        for pair in joined.split(",") if joined else ():
+            id_, _, summary = pair.partition(":")
+            was[bytes.fromhex(id_).decode()] = bytes.fromhex(summary)
+    statement = "SELECT workflow_id FROM malformed WHERE key IN (VALUES {})"
+    for sql, group in _grouped(statement, [(key_of(id_),) for id_ in ids], 1) if before.malformed else ():
+        was.update((id_, MALFORMED) for (id_,) in connection.execute(sql, group))
+
+
+def _newest_marker(connection: sqlite3.Connection, keys: Iterable[str]) -> int:
+    statement = "SELECT coalesce(max(revision), 0) FROM markers WHERE key IN (VALUES {})"
+    groups = _grouped(statement, [(key,) for key in keys], 1)
+    return max((connection.execute(sql, group).fetchone()[0] for sql, group in groups), default=0)
+
+
+def _without(before: Meta, removed: Mapping[str, int], deleted_at: int) -> Meta:
+    """Return what is left when so much was lost, of which the newest delete marker had the revision `deleted_at`.
+
+    Those who have come to a delete marker need it no longer. Of a document nobody had been told that it would go.
+    """
+    forgotten = before.revision if removed["workflows"] or removed["malformed"] else deleted_at
+    return replace(_less(before, removed), forgotten_revision=max(before.forgotten_revision, forgotten))
 
 
 def _less(before: Meta, removed: Mapping[str, int]) -> Meta:

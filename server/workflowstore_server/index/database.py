@@ -9,6 +9,7 @@ import uuid
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -62,7 +63,7 @@ class Database:
         self._idle: asyncio.Queue[sqlite3.Connection | None] = asyncio.Queue()
         """Connections for reading that nobody uses; None once it is closed."""
         self._writer: sqlite3.Connection | None = None
-        self.meta = Meta("", 0, False, 0, 0, 0, 0)
+        self.meta = Meta()
         """As of the last write."""
         self.damaged = False
         """Whether a reader has found it damaged."""
@@ -101,12 +102,12 @@ class Database:
             raise DatabaseFailed(str(error)) from error
         return database
 
-    async def finish(self) -> None:
-        """Make the indexes of the tables, after which it can be read.
+    async def finish(self, forgotten_revision: int) -> None:
+        """Make the indexes of the tables, after which it can be read; see Meta.forgotten_revision.
 
         Raises: DatabaseDamaged, DatabaseFailed.
         """
-        await self._in_writer(self._finish)
+        await self._in_writer(lambda: self._finish(forgotten_revision))
 
     async def write(self, work: Callable[[sqlite3.Connection], Meta]) -> None:
         """Let a function change the tables.
@@ -237,20 +238,20 @@ class Database:
             self._writer.execute(f"PRAGMA {pragma}")
         for statement in schema.TABLES:
             self._writer.execute(statement)
-        self.meta = Meta(identity, 0, False, 0, 0, 0, 0)
+        self.meta = Meta(identity)
         changes.set_meta(self._writer, self.meta)
         if self._path is not None:
             self._path.chmod(0o600)
             self._file = self._path.stat()
 
-    def _finish(self) -> None:
+    def _finish(self, forgotten_revision: int) -> None:
         assert self._writer is not None, "open"
         for statement in schema.INDEXES:
             self._writer.execute(statement)
         if self._path is not None:
             # What was written without a sync is on disk before the mark that says so.
             _sync(self._path)
-        self.meta = Meta(self.meta.identity, self.meta.revision, True, *_counts(self.meta))
+        self.meta = replace(self.meta, complete=True, forgotten_revision=forgotten_revision)
         self._writer.execute("PRAGMA synchronous = FULL")
         changes.set_meta(self._writer, self.meta)
         self._open_for_use()
@@ -301,10 +302,6 @@ def _guarded(work: Callable[[], _T]) -> _T:
         # SQLite finds damage of its structure; what stands in it was written by us, and is nonsense now.
         log.error("an index holds what cannot be understood", exc_info=error)
         raise DatabaseDamaged("it holds what cannot be understood") from error
-
-
-def _counts(found: Meta) -> tuple[int, int, int, int]:
-    return found.workflows, found.malformed, found.markers, found.expiring
 
 
 def _checksum(path: Path) -> str:

@@ -9,19 +9,33 @@ where the index is.
 import asyncio
 import contextlib
 import logging
+import sqlite3
 import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from workflowstore_server.index import changes, checks, files
-from workflowstore_server.index.checks import CannotMend
+from workflowstore_server.index import changes, checks, files, written
+from workflowstore_server.index.changes import Was
+from workflowstore_server.index.checks import CannotMend, Lost
 from workflowstore_server.index.database import Database, DatabaseDamaged, DatabaseFailed
-from workflowstore_server.model.errors import BucketConfiguration, BucketRecreated, IndexBehind, StoreError
-from workflowstore_server.store import StateStore, StorePosition
+from workflowstore_server.index.feed import Feed
+from workflowstore_server.index.schema import Entry
+from workflowstore_server.model.errors import (
+    BucketConfiguration,
+    BucketRecreated,
+    IndexBehind,
+    RevisionForgotten,
+    ShuttingDown,
+    StoreError,
+)
+from workflowstore_server.store import Change, StateStore, StorePosition
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 POLL_SECONDS: Final = 1.0
 """The longest that nobody looks for changes. It bounds what a List finds to catch up with, not how fresh it is."""
@@ -41,7 +55,11 @@ class IndexOptions:
     """Where its file lies. None = it is kept in memory, and built anew at every start."""
 
     wait_seconds: float = 5.0
-    """How long List and Count wait for the index to catch up, before they fail as behind."""
+    """How long List, Count and Watch wait for the index to catch up, before they fail as behind."""
+
+    delete_marker_seconds: float = 0.0
+    """How old a delete marker becomes before it is removed from the bucket. 0 = they stay. The same for all servers of
+    a bucket: a Watch cannot resume further back."""
 
 
 class Follower:
@@ -53,8 +71,18 @@ class Follower:
         self._wait_seconds = options.wait_seconds
         self._database: Database | None = None
         self._waiting: list[asyncio.Future[int]] = []
+        self._watchers = 0
+        self._watches_ended = False
+        self._forgotten_revision: int | None = 0
+        """Up to which revision an index that is built next has forgotten changes. None = all that it then has."""
+        self.feed = Feed(0)
+        """The changes that were applied to the database last, while somebody watches."""
+        self.rounds_made = 0
+        """Rounds that have succeeded."""
         self._asked = asyncio.Event()
         self._asked.set()  # the first round is made at once
+        self._rounds = asyncio.Lock()
+        """Held while a round is made."""
         self._session: object = None
         """The connection of the storage over which the index was compared with it; see StorePosition.session."""
         self._doing = "the server is starting"
@@ -75,7 +103,7 @@ class Follower:
     @property
     def meta(self) -> changes.Meta:
         """How far the index is, and how much is in it."""
-        return self._database.meta if self._database is not None else changes.Meta("", 0, False, 0, 0, 0, 0)
+        return self._database.meta if self._database is not None else changes.Meta()
 
     @property
     def lag(self) -> int:
@@ -100,6 +128,22 @@ class Follower:
             raise self.behind()
         return database, revision
 
+    @contextlib.asynccontextmanager
+    async def resting(self) -> AsyncIterator[Database]:
+        """Make no round while the block runs, in which the bucket and the index are changed together.
+
+        Raises: IndexBehind when there is no index that has caught up.
+        """
+        async with self._rounds:
+            database = self._database
+            if database is None or not self.ready:
+                raise self.behind()
+            try:
+                yield database
+            except DatabaseDamaged:
+                self.suspect(database)
+                raise
+
     def behind(self, detail: str = "") -> IndexBehind:
         """The error of those who cannot wait longer."""
         return IndexBehind(self._store.bucket, self.meta.revision, self.store_revision, self.lag, detail or self._doing)
@@ -111,16 +155,59 @@ class Follower:
             database.damaged = True
             self._asked.set()
 
+    async def read(self, database: Database, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Let a function read the tables of a database that `fresh` has returned.
+
+        Raises: IndexBehind.
+        """
+        try:
+            return await database.read(work)
+        except DatabaseDamaged:
+            self.suspect(database)
+            raise self.behind("the index is damaged and is being built anew") from None
+        except DatabaseFailed as error:
+            raise self.behind(f"the index cannot be read: {error}") from error
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Follow at once whatever is written, and keep it in the feed, while the block runs."""
+        self._watchers += 1
+        self._asked.set()
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+            if not self._watchers:
+                self.feed.restart(self.feed.revision)
+                self._asked.set()
+
+    def end_watches(self) -> None:
+        """Let all watches end, those that are still to come included."""
+        self._watches_ended = True
+        self.feed.end(ShuttingDown)
+
     async def run(self) -> None:
         """Follow the bucket until cancelled, and leave the database closed."""
+        announced = contextlib.AsyncExitStack()
+        listening = False
         try:
             while True:
+                # wait_for would pass over a cancellation that comes together with what it waits for.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._asked.wait(), POLL_SECONDS)
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._asked.wait()
                 self._asked.clear()
-                await self._serve()
+                if self._watchers and not listening:
+                    await announced.enter_async_context(self._store.announced(self._asked.set))
+                elif listening and not self._watchers:
+                    await announced.aclose()
+                listening = self._watchers > 0
+                async with self._rounds:
+                    await self._serve()
         finally:
+            self.end_watches()
             _answer(self._waiting, self.behind("the server is stopping"))
+            await announced.aclose()
             await self._drop(keep=True)
 
     async def _serve(self) -> None:
@@ -130,7 +217,7 @@ class Follower:
             revision = await self._round()
         except (DatabaseDamaged, CannotMend) as error:
             log.error("the index of bucket %s is built anew: %s", self._store.bucket, error)
-            await self._drop(keep=False)
+            await self._drop(keep=False, other_past=isinstance(error, CannotMend))
             # Those who wait go on waiting, for the new one.
             self._waiting = [*waiting, *self._waiting]
             await asyncio.sleep(RETRY_SECONDS)
@@ -153,6 +240,7 @@ class Follower:
             raise
         else:
             self.trouble, self._failure = None, ""
+            self.rounds_made += 1
             _answer(waiting, revision)
 
     def _trouble_of(self, error: Exception) -> StoreError:
@@ -183,7 +271,14 @@ class Follower:
         if built:
             position = await self._build(database, position)
         position = await self._catch_up(database, position)
-        await checks.settle(database, self._store, position, built=built)
+        lost = Lost() if self._watchers else None
+        try:
+            await checks.settle(database, self._store, position, built=built, lost=lost)
+        finally:
+            # Also what was found before it failed is not found again.
+            if lost is not None and (lost.was or lost.back):
+                revision = database.meta.revision
+                self.feed.publish(written.of_losses(lost.was, lost.back, revision), revision, found=True)
         if self._session is None:
             meta = database.meta
             log.info(
@@ -199,48 +294,59 @@ class Follower:
         database = self._database
         if database is None and self._path is not None:
             self._doing = "the index is being opened"
-            database = self._database = await Database.open(self._path)
+            database = await Database.open(self._path)
+            if database is not None:
+                self._use(database)
         if database is not None:
-            mismatch = await self._mismatch(database, position)
-            if mismatch is None:
+            mismatch, other_past = await self._mismatch(database, position)
+            if not mismatch:
                 return database
             log.warning("the index of bucket %s is built anew: %s", self._store.bucket, mismatch)
-            await self._drop(keep=False)
+            await self._drop(keep=False, other_past=other_past)
         self._doing = "the index is being built"
         self._session = None
-        self._database = await Database.create(self._path, position.identity)
-        return self._database
+        return self._use(await Database.create(self._path, position.identity))
 
-    async def _mismatch(self, database: Database, position: StorePosition) -> str | None:
+    def _use(self, database: Database) -> Database:
+        self._database, self.feed = database, Feed(database.meta.revision)
+        if self._watches_ended:
+            self.feed.end(ShuttingDown)
+        return database
+
+    async def _mismatch(self, database: Database, position: StorePosition) -> tuple[str, bool]:
+        """Return why an index cannot be used, empty when it can, and whether that is because of the bucket."""
         meta = database.meta
-        if database.damaged:
-            return "it is damaged"
-        if not database.is_in_place():
-            return "its file was removed or replaced"
         if meta.identity != position.identity:
-            return "the bucket is another one than before"
+            return "the bucket is another one than before", True
         if meta.revision > position.last_revision:
-            return f"the bucket is back at revision {position.last_revision}, and was at {meta.revision}"
+            return f"the bucket is back at revision {position.last_revision}, and was at {meta.revision}", True
+        if database.damaged:
+            return "it is damaged", False
+        if not database.is_in_place():
+            return "its file was removed or replaced", False
         if self._session != position.session and not await checks.agrees(database, self._store):
-            return "the bucket has another past, as if restored from a backup"
-        return None
+            return "the bucket has another past, as if restored from a backup", True
+        return "", False
 
     async def _build(self, database: Database, position: StorePosition) -> StorePosition:
         self._doing = "the index is being built"
         began = time.monotonic()
         await self._catch_up(database, position)
-        await database.finish()
+        revision = database.meta.revision
+        # Beyond it: the bucket was at this revision in its other past, too.
+        await database.finish(revision + 1 if self._forgotten_revision is None else self._forgotten_revision)
+        self.feed.restart(revision)
         log.info("the index of bucket %s was built in %.1f s", self._store.bucket, time.monotonic() - began)
         self._doing = "the index is catching up"
-        return await self._look_again(database)
+        return await self._look_again(database, database.meta.revision)
 
-    async def _look_again(self, database: Database) -> StorePosition:
-        """Ask where the bucket stands after something was read from it: all of that was of the bucket it is now.
+    async def _look_again(self, database: Database, revision: int) -> StorePosition:
+        """Ask where the bucket stands after it was read up to a revision: all of that was of the bucket it is now.
 
         Raises: CannotMend when it was not.
         """
         position = await self._store.position()
-        if position.identity != database.meta.identity or position.last_revision < database.meta.revision:
+        if position.identity != database.meta.identity or position.last_revision < revision:
             raise CannotMend("the bucket was replaced while it was read")
         self.store_revision = position.last_revision
         return position
@@ -250,10 +356,9 @@ class Follower:
         after, until = database.meta.revision, position.last_revision
         if after >= until:
             return position
-        await self._apply(database, after, until)
-        return await self._look_again(database)
+        return await self._apply(database, after, until)
 
-    async def _apply(self, database: Database, after: int, until: int) -> None:
+    async def _apply(self, database: Database, after: int, until: int) -> StorePosition:
         progress = _Progress(self._store.bucket, after)
         reading = asyncio.create_task(self._store.changes(after, until))
         writing: asyncio.Task[None] | None = None
@@ -262,27 +367,49 @@ class Follower:
                 batch = await reading
                 last = batch.entries[-1].revision if batch.entries else after
                 after = max(last, until) if batch.at_end else last
+                position = await self._look_again(database, after)
                 if not batch.at_end:
                     # What was left out of this batch, because it was written again, lies before where the bucket is
                     # now; another replica than the one that answered must not end sooner.
-                    until = max(until, (await self._look_again(database)).last_revision)
+                    until = max(until, position.last_revision)
                     reading = asyncio.create_task(self._store.changes(after, until))
                 entries = await changes.entries_of(batch.entries)
                 if writing is not None:
                     await writing
-                writing = asyncio.create_task(database.write(partial(changes.apply, entries=entries, revision=after)))
+                writing = asyncio.create_task(self._write(database, batch.entries, entries, after))
                 progress.tell(after, until, len(batch.entries))
                 if batch.at_end:
                     await writing
-                    return
+                    return position
         finally:
             reading.cancel()
             await asyncio.gather(reading, *([writing] if writing else []), return_exceptions=True)
 
-    async def _drop(self, *, keep: bool) -> None:
+    async def _write(self, database: Database, batch: Sequence[Change], entries: list[Entry], revision: int) -> None:
+        """Write what one batch makes, and tell those who watch."""
+        was: Was | None = {} if self._watchers else None
+        await database.write(partial(changes.apply, entries=entries, revision=revision, was=was))
+        if self._watchers and database.meta.complete:
+            self.feed.publish(written.of_batch(batch, entries, was), revision)
+        else:
+            self.feed.restart(revision)
+
+    async def _drop(self, *, keep: bool, other_past: bool = False) -> None:
+        """Close the database. `other_past` = the bucket is not what it was made of, or has lost much of that."""
         database, self._database = self._database, None
-        if database is not None:
-            await database.close(keep=keep)
+        if database is None:
+            return
+        if other_past:
+            self._forgotten_revision = None
+            self.feed.end(partial(_forgotten, self._store.bucket, self.store_revision))
+        elif database.meta.complete:
+            self._forgotten_revision = database.meta.forgotten_revision
+        self.feed.end(lambda _: self.behind("the index is being built anew"))
+        await database.close(keep=keep)
+
+
+def _forgotten(bucket: str, earliest_revision: int, resume_revision: int | None) -> RevisionForgotten:
+    return RevisionForgotten(bucket, resume_revision or 0, earliest_revision)
 
 
 def _answer(waiting: list[asyncio.Future[int]], answer: int | StoreError) -> None:

@@ -4,13 +4,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from workflowstore_server.codec import document, message
+from workflowstore_server.codec import document, message, rfc3339
 from workflowstore_server.codec.key import workflow_id_of
 from workflowstore_server.model.limits import INT64_MAX
 from workflowstore_server.model.state import ZERO_TIME_NS, MalformedEntry
 from workflowstore_server.store import Change
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Number of the schema and of what the rows mean. An index of another version is built anew. A test holds it together
 with what it numbers."""
 
@@ -38,13 +38,18 @@ TABLES: Final = (
     """CREATE TABLE malformed (
         key TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL, reason TEXT NOT NULL, workflow_id TEXT
     ) WITHOUT ROWID""",
-    "CREATE TABLE markers (key TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID",
+    # `stored_at_ns` is when the storage took it, by its own clock (nanoseconds since 1970; 0 = it does not say).
+    """CREATE TABLE markers (
+        key TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL, stored_at_ns INTEGER NOT NULL
+    ) WITHOUT ROWID""",
     # Keys whose last message the storage removes by itself, and when (nanoseconds since 1970).
     "CREATE TABLE expiring (key TEXT NOT NULL PRIMARY KEY, expires_at_ns INTEGER NOT NULL) WITHOUT ROWID",
-    # One row: which bucket this is the index of, up to which revision, and how much there is in it.
+    # One row: which bucket this is the index of, up to which revision, how much there is in it, and before which
+    # revision not all changes can be told any more.
     """CREATE TABLE meta (
         identity TEXT NOT NULL, revision INTEGER NOT NULL, complete INTEGER NOT NULL,
-        workflows INTEGER NOT NULL, malformed INTEGER NOT NULL, markers INTEGER NOT NULL, expiring INTEGER NOT NULL
+        workflows INTEGER NOT NULL, malformed INTEGER NOT NULL, markers INTEGER NOT NULL, expiring INTEGER NOT NULL,
+        forgotten_revision INTEGER NOT NULL
     )""",
 )
 
@@ -52,6 +57,7 @@ INDEXES: Final = (
     "CREATE INDEX by_status ON workflows (status, updated, workflow_id)",
     "CREATE INDEX by_created ON workflows (created, workflow_id)",
     "CREATE INDEX by_run_id ON workflows (run_id, workflow_id) WHERE run_id <> ''",
+    "CREATE INDEX markers_by_stored_at ON markers (stored_at_ns, key)",
 )
 """Made when an index has been filled: ten times as fast as keeping them while it is. There is none by `updated` alone
 and none by `created` within a status, because each costs every later write; see query.py for what does their work."""
@@ -87,7 +93,7 @@ class Malformed(NamedTuple):
 class Marker(NamedTuple):
     """What stands in the index for a delete marker."""
 
-    row: tuple[str, int]
+    row: tuple[str, int, int]
     key: str
     expires_at_ns: int | None
 
@@ -99,7 +105,8 @@ def entry_of(change: Change) -> Entry:
     """Returns what stands in the index for the last change of a key."""
     expires_at_ns = change.expires_at_ns if change.expires_at_ns is None else min(change.expires_at_ns, INT64_MAX)
     if change.document is None:
-        return Marker((change.key, change.revision), change.key, expires_at_ns)
+        stored_at_ns = rfc3339.parse(change.stored_at) if change.stored_at else 0
+        return Marker((change.key, change.revision, stored_at_ns), change.key, expires_at_ns)
     summary = document.summary_of(change.key, change.revision, change.document)
     if isinstance(summary, MalformedEntry):
         row = (summary.key, summary.revision, summary.reason, id_of(summary.key))

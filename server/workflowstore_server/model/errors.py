@@ -99,7 +99,9 @@ class StorageUnavailable(StoreError):
 
 @dataclass(eq=False)
 class ShuttingDown(StoreError):
-    """The server is stopping."""
+    """The server is stopping. A Watch is told after which revision to go on."""
+
+    resume_revision: int | None = None
 
 
 @dataclass(eq=False)
@@ -134,6 +136,33 @@ class IndexBehind(StoreError):
     store_revision: int
     lag: int
     detail: str
+
+
+@dataclass(eq=False)
+class RevisionForgotten(StoreError):
+    """Changes after a revision may be forgotten; `earliest_revision` is the first from which a Watch can resume."""
+
+    bucket: str
+    after_revision: int
+    earliest_revision: int
+
+
+@dataclass(eq=False)
+class WatchTooSlow(StoreError):
+    """The reader of a Watch does not keep up; it can go on after `resume_revision`."""
+
+    bucket: str
+    resume_revision: int
+
+
+@dataclass(eq=False)
+class ReplyTooLarge(StoreError):
+    """The reply has no room for a state whose message has `size_bytes`; `limit_bytes` is the reply's."""
+
+    bucket: str
+    workflow_id: str
+    size_bytes: int
+    limit_bytes: int
 
 
 @dataclass(eq=False)

@@ -32,6 +32,21 @@ HISTORY_MAX: Final = 64
 REPLICAS_MAX: Final = 5
 """Copies of a bucket that a NATS cluster can keep."""
 
+BATCH_ITEMS_MAX: Final = 1000
+"""Items of one batch. NATS takes as many in an atomic one (ADR-50)."""
+
+BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Bytes of protobuf in the request of a batch."""
+
+REPLY_BYTES_MAX: Final = DOCUMENT_BYTES_MAX
+"""Bytes of protobuf in the reply to a LoadBatch beyond its first state: below the 4 MiB that gRPC clients receive by
+default."""
+
+REQUEST_ID_BYTES_MAX: Final = 128
+
+KEY_BYTES_MAX: Final = 2000
+"""Bytes of a key that is imported. The longest key of a workflow id has 1,367; NATS's control line has 4,096."""
+
 FILTER_LABELS_MAX: Final = 16
 """Labels that a filter may name."""
 

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from workflowstore_server.model.state import WorkflowState, WorkflowStatus
+from workflowstore_server.model.state import Summary, WorkflowState, WorkflowStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class WorkflowFilter:
     updated_before_ns: int | None = None
     """Before this time."""
 
-    def matches(self, state: WorkflowState) -> bool:
+    def matches(self, state: WorkflowState | Summary) -> bool:
         """Whether a state fulfils all conditions. The index asks the same in SQL; a test holds the two together."""
         return (
             (not self.statuses or state.status in self.statuses)

@@ -58,6 +58,8 @@ class HistoryEvent:
     signal_name: str = ""
     signal_payload_json: str | None = None
     duration_ns: int = 0
+    other_type: str = ""
+    """A stored type that is none of the others, with the type UNSPECIFIED: an Update leaves it as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class WorkflowState:
     created_at_ns: int = ZERO_TIME_NS
     updated_at_ns: int = ZERO_TIME_NS
     labels: Mapping[str, str] = field(default_factory=dict)
+    other_status: str = ""
+    """A stored status that is none of the others, with the status UNSPECIFIED: an Update leaves it as it is."""
 
 
 class Summary(NamedTuple):
@@ -126,9 +130,23 @@ class BucketInfo:
     max_age_seconds: float
     on_disk: bool
     allow_direct: bool
+    allow_atomic: bool
+    request_id_seconds: float
     revisions: int
     bytes: int
     store_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionInfo:
+    """What a server removes from a bucket by itself, and has removed since it started."""
+
+    rules: Mapping[WorkflowStatus, float]
+    """How many seconds after their last update workflows of a status are deleted."""
+    delete_marker_seconds: float
+    """How old delete markers become. 0 = they stay."""
+    deleted_count: int
+    compacted_count: int
 
 
 @dataclass(frozen=True, slots=True)

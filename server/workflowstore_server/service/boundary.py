@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -27,6 +27,12 @@ from workflowstore_server.model.errors import (
 from workflowstore_server.service import status
 
 log = logging.getLogger(__name__)
+
+PREVIOUS_ATTEMPTS: Final = "grpc-previous-rpc-attempts"
+"""Key in the metadata of a call that gRPC itself makes again (gRFC A6)."""
+
+NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
+"""Trailing metadata by which a server keeps a client's gRPC from trying a call again (gRFC A6)."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Decode = Callable[[bytes], Any]
@@ -98,7 +104,7 @@ class Boundary:
                 with self.calls:
                     return await behavior(decode(request), context)
             except BaseException as error:
-                await context.abort_with_status(rpc_status.to_status(_status_of(method, error)))
+                await context.abort_with_status(_sent(method, error, context))
 
         return call
 
@@ -116,7 +122,7 @@ class Boundary:
             except GeneratorExit:
                 raise
             except BaseException as error:
-                await context.abort_with_status(rpc_status.to_status(_status_of(method, error)))
+                await context.abort_with_status(_sent(method, error, context))
 
         return call
 
@@ -140,10 +146,19 @@ def _decoder(method: str, deserialize: Decode) -> Decode:
     return decode
 
 
-def _status_of(method: str, error: BaseException) -> Status:
+def _sent(method: str, error: BaseException, context: Context) -> grpc.Status:
+    """Return what a failure is sent as, with its trailing metadata."""
+    sent: Any = rpc_status.to_status(_status_of(method, error, context))
+    if isinstance(error, StoreError) and status.is_for_the_caller(error):
+        sent = sent._replace(trailing_metadata=(*sent.trailing_metadata, NO_RETRY))
+    return cast("grpc.Status", sent)
+
+
+def _status_of(method: str, error: BaseException, context: Context) -> Status:
     """Return what a failure is sent as, or raise it again when it is no failure of the call."""
     if isinstance(error, StoreError):
-        return status.status_of(error)
+        retried = any(key == PREVIOUS_ATTEMPTS for key, _ in context.invocation_metadata() or ())
+        return status.status_of(error, retried=retried)
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is None or task.cancelling():

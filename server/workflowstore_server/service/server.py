@@ -14,16 +14,16 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from workflowstore.v1 import workflow_store_pb2
 from workflowstore.v1.workflow_store_pb2_grpc import add_WorkflowStoreServicer_to_server
 from workflowstore_server.index import Index
-from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
+from workflowstore_server.model.limits import BATCH_BYTES_MAX
 from workflowstore_server.service.boundary import Boundary
 from workflowstore_server.service.health import HealthServicer
 from workflowstore_server.service.servicer import Servicer
 
 SERVICE: Final = workflow_store_pb2.DESCRIPTOR.services_by_name["WorkflowStore"].full_name
 
-RECEIVE_BYTES_MAX: Final = 2 * DOCUMENT_BYTES_MAX
-"""Bytes of one request. Twice what can be stored, so that a state that is somewhat too large gets the answer that
-tells its size and the limit, instead of gRPC's own."""
+RECEIVE_BYTES_MAX: Final = 2 * BATCH_BYTES_MAX
+"""Bytes of one request. Twice what may be sent, so that a batch or a state that is somewhat too large gets the answer
+that tells its size and the limit, instead of gRPC's own."""
 
 
 PENDING_CALLS_MAX: Final = 16_384
@@ -66,6 +66,7 @@ class Service:
         """
         self._options = options
         self._health = HealthServicer(indexes)
+        self._indexes = indexes
         self._server = grpc.aio.server(
             options=(
                 # Two servers on one port would share its connections at random.
@@ -108,6 +109,9 @@ class Service:
         await self._health.enter_graceful_shutdown()
         calls, grace = self._boundary.calls, self._options.drain_seconds
         calls.close()
+        # They have no end of their own. Each learns after which revision to go on.
+        for index in self._indexes.values():
+            index.follower.end_watches()
         try:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(calls.idle.wait(), grace * 0.9)

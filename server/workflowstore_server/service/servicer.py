@@ -9,11 +9,15 @@ import grpc
 
 from workflowstore.v1 import workflow_store_pb2 as pb
 from workflowstore.v1 import workflow_store_pb2_grpc
-from workflowstore_server.codec import message, token
-from workflowstore_server.index import Index
-from workflowstore_server.model.state import Durability, WorkflowView
-from workflowstore_server.service import validation
-from workflowstore_server.store import StateStore
+from workflowstore_server.codec import change_message, message, token
+from workflowstore_server.codec.write_id import write_id
+from workflowstore_server.index import Index, WatchStart, exporting
+from workflowstore_server.model.errors import StoreError
+from workflowstore_server.model.selection import Selection
+from workflowstore_server.model.state import Durability, WorkflowState, WorkflowView
+from workflowstore_server.service import batches, revisions, status, validation
+from workflowstore_server.store import Deleted, Draft, Saved, StateStore
+from workflowstore_server.store.update import Updater
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -41,19 +45,28 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         self._stores = stores
         self._indexes = indexes
         self._default = next(iter(stores))
+        self._updaters = {bucket: Updater(store) for bucket, store in stores.items()}
         self._about = about
         self._time_ns = time_ns
 
     async def Save(self, request: pb.SaveRequest, context: Context) -> pb.SaveResponse:  # noqa: N802
         validation.check_save(request, self._stores)
         state = message.decode_state(request.state, self._time_ns())
-        expected_revision = request.expected_revision if request.HasField("expected_revision") else None
-        revision = await self._store(request.bucket).save(state, expected_revision)
-        return pb.SaveResponse(
-            revision=revision,
-            created_at=message.timestamp(state.created_at_ns),
-            updated_at=message.timestamp(state.updated_at_ns),
-        )
+        id_ = write_id("Save", request.request_id, state.workflow_id)
+        saved = await self._store(request.bucket).save(state, _expected(request), id_)
+        return message.encode_saved(saved.revision, saved.state)
+
+    async def Update(self, request: pb.UpdateRequest, context: Context) -> pb.UpdateResponse:  # noqa: N802
+        validation.check_update(request, self._stores)
+        now_ns = self._time_ns()
+        patch = message.decode_patch(request, now_ns)
+        view = message.VIEW.get(request.view, WorkflowView.FULL)
+        workflow_id = request.state.workflow_id
+        missing = WorkflowState(workflow_id, created_at_ns=now_ns)
+        id_ = write_id("Update", request.request_id, workflow_id)
+        updater = self._updaters[request.bucket or self._default]
+        saved = await updater.update(patch, missing, _expected(request), id_, create=request.allow_missing)
+        return message.encode_updated(saved.revision, saved.state, saved.document_bytes, view)
 
     async def Load(self, request: pb.LoadRequest, context: Context) -> pb.LoadResponse:  # noqa: N802
         validation.check_load(request, self._stores)
@@ -67,13 +80,26 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
     ) -> AsyncGenerator[bytes]:
         validation.check_list(request, self._stores)
         selection = message.decode_selection(request, request.bucket or self._default)
-        after = validation.position(request, selection)
+        after = validation.position(request.page_token, selection)
         view = message.VIEW.get(request.view, WorkflowView.SUMMARY)
         chunks = self._index(request.bucket).chunks(selection, view, request.limit, after)
         async with aclosing(chunks):
             async for chunk in chunks:
                 next_page_token = token.encode(chunk.position, selection) if chunk.position is not None else ""
                 yield message.encode_chunk(chunk.states, chunk.malformed, chunk.store_revision, next_page_token)
+
+    # In bytes, as List is.
+    async def Watch(  # type: ignore[override]  # noqa: N802
+        self, request: pb.WatchRequest, context: Context
+    ) -> AsyncGenerator[bytes]:
+        validation.check_watch(request, self._stores)
+        wanted, start = message.decode_filter(request.filter), _watch_start(request)
+        view = message.VIEW.get(request.view, WorkflowView.SUMMARY)
+        async with aclosing(self._index(request.bucket).watch(wanted, view, start)) as messages:
+            async for told in messages:
+                yield change_message.encode_message(
+                    told.changes, told.revision, told.created_at_ns, snapshot_complete=told.snapshot_complete
+                )
 
     async def Count(self, request: pb.CountRequest, context: Context) -> pb.CountResponse:  # noqa: N802
         validation.check_count(request, self._stores)
@@ -83,10 +109,88 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
 
     async def Delete(self, request: pb.DeleteRequest, context: Context) -> pb.DeleteResponse:  # noqa: N802
         validation.check_delete(request, self._stores)
-        expected_revision = request.expected_revision if request.HasField("expected_revision") else None
+        id_ = write_id("Delete", request.request_id, request.workflow_id)
         store = self._store(request.bucket)
-        existed = await store.delete(request.workflow_id, expected_revision, purge=request.purge)
-        return pb.DeleteResponse(existed=existed)
+        deleted = await store.delete(request.workflow_id, _expected(request), purge=request.purge, write_id=id_)
+        return pb.DeleteResponse(existed=deleted.existed)
+
+    async def ListRevisions(  # noqa: N802
+        self, request: pb.ListRevisionsRequest, context: Context
+    ) -> AsyncGenerator[pb.ListRevisionsResponse]:
+        validation.check_list_revisions(request, self._stores)
+        view = message.VIEW.get(request.view, WorkflowView.FULL)
+        store = self._store(request.bucket)
+        found = revisions.chunks(
+            store, request.workflow_id, view, newest_first=request.newest_first, limit=request.limit
+        )
+        async with aclosing(found):
+            async for chunk in found:
+                yield pb.ListRevisionsResponse(revisions=chunk)
+
+    async def SaveBatch(self, request: pb.SaveBatchRequest, context: Context) -> pb.SaveBatchResponse:  # noqa: N802
+        validation.check_save_batch(request, self._stores)
+        now_ns = self._time_ns()
+        method = "SaveBatch atomic" if request.atomic else "SaveBatch"
+        drafts = [
+            Draft(
+                message.decode_state(item.state, now_ns),
+                _expected(item),
+                write_id(method, request.request_id, item.state.workflow_id),
+            )
+            for item in request.items
+        ]
+        results = await batches.save(
+            self._store(request.bucket), drafts, atomic=request.atomic, repeatable=bool(request.request_id)
+        )
+        return pb.SaveBatchResponse(results=[_saved_result(result) for result in results])
+
+    async def LoadBatch(self, request: pb.LoadBatchRequest, context: Context) -> pb.LoadBatchResponse:  # noqa: N802
+        validation.check_load_batch(request, self._stores)
+        view = message.VIEW.get(request.view, WorkflowView.FULL)
+        results = await batches.load(self._store(request.bucket), request.workflow_ids, view)
+        return pb.LoadBatchResponse(results=results)
+
+    async def DeleteBatch(self, request: pb.DeleteBatchRequest, context: Context) -> pb.DeleteBatchResponse:  # noqa: N802
+        validation.check_delete_batch(request, self._stores)
+        store, index = self._store(request.bucket), self._index(request.bucket)
+        if not request.HasField("filter"):
+            results = await batches.delete(store, request)
+            return pb.DeleteBatchResponse(results=[_deleted_result(*result) for result in results])
+        wanted = message.decode_filter(request.filter)
+        if request.dry_run:
+            found = await batches.matching(index, store.bucket, wanted, request.limit)
+            results = [(workflow_id, Deleted(existed=True)) for workflow_id, _ in found]
+        else:
+            results = await batches.delete_matching(
+                store, index, wanted, request.limit, request.request_id, purge=request.purge
+            )
+        left = await index.count(wanted)
+        return pb.DeleteBatchResponse(
+            results=[_deleted_result(*result) for result in results], remaining_count=left.count
+        )
+
+    async def Export(  # noqa: N802
+        self, request: pb.ExportRequest, context: Context
+    ) -> AsyncGenerator[pb.ExportResponse]:
+        validation.check_export(request, self._stores)
+        selection = Selection(request.bucket or self._default, message.decode_filter(request.filter))
+        after = validation.position(request.page_token, selection)
+        chunks = exporting.documents(self._index(request.bucket), selection, after)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield pb.ExportResponse(
+                    documents=[
+                        pb.StoredDocument(key=change.key, revision=change.revision, document=change.document or b"")
+                        for change in chunk.changes
+                    ],
+                    next_page_token=token.encode(chunk.position, selection) if chunk.position is not None else "",
+                    store_revision=chunk.store_revision,
+                )
+
+    async def Import(self, request: pb.ImportRequest, context: Context) -> pb.ImportResponse:  # noqa: N802
+        validation.check_import(request, self._stores)
+        results = await batches.import_documents(self._store(request.bucket), request.documents, request.on_conflict)
+        return pb.ImportResponse(results=results)
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Context) -> pb.GetInfoResponse:  # noqa: N802
         validation.check_get_info(request, self._stores)
@@ -103,6 +207,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
             store_revision=info.store_revision,
             document_bytes_max=store.document_bytes_max,
             index=message.encode_index(self._index(request.bucket).info(info.store_revision)),
+            retention=message.encode_retention(self._index(request.bucket).janitor.info()),
         )
 
     def _store(self, bucket: str) -> StateStore:
@@ -110,3 +215,33 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
 
     def _index(self, bucket: str) -> Index:
         return self._indexes[bucket or self._default]
+
+
+def _expected(
+    request: pb.SaveRequest | pb.UpdateRequest | pb.DeleteRequest | pb.SaveBatchItem | pb.DeleteBatchItem,
+) -> int | None:
+    return request.expected_revision if request.HasField("expected_revision") else None
+
+
+def _saved_result(result: Saved | StoreError) -> pb.SaveBatchResult:
+    if isinstance(result, StoreError):
+        return pb.SaveBatchResult(error=status.item_error_of(result))
+    saved = message.encode_saved(result.revision, result.state)
+    return pb.SaveBatchResult(
+        revision=saved.revision,
+        created_at=saved.created_at if saved.HasField("created_at") else None,
+        updated_at=saved.updated_at if saved.HasField("updated_at") else None,
+    )
+
+
+def _deleted_result(workflow_id: str, result: Deleted | StoreError) -> pb.DeleteBatchResult:
+    if isinstance(result, StoreError):
+        return pb.DeleteBatchResult(workflow_id=workflow_id, error=status.item_error_of(result))
+    return pb.DeleteBatchResult(workflow_id=workflow_id, existed=result.existed)
+
+
+def _watch_start(request: pb.WatchRequest) -> WatchStart:
+    if request.WhichOneof("start") != "after_revision":
+        return WatchStart(snapshot=request.snapshot)
+    made = message.timestamp_ns(request.bucket_created_at) if request.HasField("bucket_created_at") else None
+    return WatchStart(request.after_revision, made)

@@ -12,8 +12,9 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from workflowstore.v1 import error_reason_pb2 as reasons
+from workflowstore.v1 import workflow_store_pb2
 from workflowstore_server.model import errors
-from workflowstore_server.model.errors import InvalidRequest, StoreError
+from workflowstore_server.model.errors import BucketRecreated, InvalidRequest, Outcome, StoreError
 
 DOMAIN: Final = "workflowstore"
 RETRY_SECONDS: Final = 0.25
@@ -99,6 +100,24 @@ _TABLE: Final[dict[type[StoreError], _Row]] = {
         "try again, ask another server, or let calls wait longer with --index-wait-seconds",
         passing=True,
     ),
+    errors.RevisionForgotten: _Row(
+        grpc.StatusCode.OUT_OF_RANGE,
+        reasons.ERROR_REASON_REVISION_FORGOTTEN,
+        "changes of bucket {bucket} after revision {after_revision} may be forgotten; begin with a snapshot, or resume "
+        "after {earliest_revision} or later",
+    ),
+    errors.WatchTooSlow: _Row(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        reasons.ERROR_REASON_WATCH_TOO_SLOW,
+        "the changes of bucket {bucket} are not read as fast as they are made; watch again after revision "
+        "{resume_revision}, read faster or watch less",
+    ),
+    errors.ReplyTooLarge: _Row(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        reasons.ERROR_REASON_REPLY_TOO_LARGE,
+        "the reply has no room for the {size_bytes} bytes of workflow {workflow_id}, for it has at most {limit_bytes}; "
+        "ask for it again, in another batch or alone",
+    ),
     errors.MalformedDocument: _Row(
         grpc.StatusCode.DATA_LOSS,
         reasons.ERROR_REASON_MALFORMED_DOCUMENT,
@@ -107,10 +126,16 @@ _TABLE: Final[dict[type[StoreError], _Row]] = {
 }
 
 
-def status_of(error: StoreError) -> Status:
-    """Return the status that a failure is sent as."""
+def status_of(error: StoreError, *, retried: bool = False) -> Status:
+    """Return the status that a failure is sent as.
+
+    `retried` tells that the call was attempted before. What became of that attempt is not known here, so that a passing
+    failure of this one, though it has written nothing, is no proof that nothing was written.
+    """
     row = _TABLE[type(error)]
     fields = {field.name: getattr(error, field.name) for field in dataclasses.fields(error)}  # type: ignore[arg-type]
+    if retried and row.passing:
+        fields["outcome"] = Outcome.UNKNOWN
     details: list[Message] = []
     if isinstance(error, InvalidRequest):
         fields = {"fields": ",".join(violation.field for violation in error.violations if violation.field)}
@@ -122,6 +147,24 @@ def status_of(error: StoreError) -> Status:
         details.append(error_details_pb2.RetryInfo(retry_delay=Duration(nanos=int(RETRY_SECONDS * 1e9))))
     metadata = {name: _text(value) for name, value in fields.items() if value is not None}
     return _status(row.code, row.reason, words, metadata, details)
+
+
+def is_for_the_caller(error: StoreError) -> bool:
+    """Whether gRPC must not try the call again before the caller has heard of a failure that passes."""
+    return isinstance(error, BucketRecreated)
+
+
+def item_error_of(error: StoreError) -> workflow_store_pb2.ItemError:
+    """Return what the failure of one item of a batch is told as."""
+    status = status_of(error)
+    info = error_details_pb2.ErrorInfo()
+    status.details[0].Unpack(info)
+    return workflow_store_pb2.ItemError(
+        code=status.code,
+        reason=reasons.ErrorReason.Value(info.reason),
+        message=status.message,
+        metadata=dict(info.metadata),
+    )
 
 
 def internal(error_id: str) -> Status:

@@ -3,7 +3,7 @@
 The rules stand in the comments of the .proto files; the bounds are those of model.limits.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -13,6 +13,7 @@ from workflowstore.v1 import workflow_state_pb2 as state_pb
 from workflowstore.v1 import workflow_store_pb2 as store_pb
 from workflowstore.v1.workflow_filter_pb2 import WorkflowFilter
 from workflowstore_server.codec import json_text, message, token
+from workflowstore_server.codec.key import is_storable
 from workflowstore_server.model import limits
 from workflowstore_server.model.errors import FieldViolation, InvalidRequest
 from workflowstore_server.model.selection import ListPosition, Selection
@@ -23,6 +24,24 @@ REPORTED_MAX: Final = 20
 
 VIEWS: Final = frozenset(state_pb.WorkflowView.values())
 ORDERS: Final = frozenset(store_pb.OrderBy.values())
+ON_CONFLICT: Final = frozenset(store_pb.OnConflict.values())
+
+UPDATABLE: Final = frozenset(
+    {
+        "run_id",
+        "status",
+        "input_json",
+        "result_json",
+        "error",
+        "history",
+        "created_at",
+        "updated_at",
+        "labels",
+    }
+)
+"""Fields of a state that an update_mask may name."""
+
+UPDATABLE_WORDS: Final = f"give any of {', '.join(sorted(UPDATABLE))}"
 
 Violations = Iterator[FieldViolation]
 
@@ -36,6 +55,44 @@ def check_save(request: store_pb.SaveRequest, buckets: Collection[str]) -> None:
             yield FieldViolation("state", "REQUIRED", "is required: give the whole state to save")
         else:
             yield from _state("state", request.state)
+        yield from _request_id(request.request_id)
+
+    _refuse(violations())
+
+
+def check_update(request: store_pb.UpdateRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        yield from _state("state", request.state)
+        named = set(request.update_mask.paths)
+        for path in sorted(named - UPDATABLE):
+            way_out = {"workflow_id": "it names the workflow", "*": "name each field"}.get(path, UPDATABLE_WORDS)
+            yield FieldViolation("update_mask", "UNKNOWN_FIELD", f"names {_cut(path)}, which cannot be set; {way_out}")
+        for field, _ in request.state.ListFields():
+            if field.name in UPDATABLE - named:
+                words = "is given and not named in update_mask; name it there, or leave it out"
+                yield FieldViolation(f"state.{field.name}", "NOT_IN_MASK", words)
+        for index, event in enumerate(request.append_history):
+            yield from _event(f"append_history[{index}]", event)
+            if event.id:
+                words = f"is {event.id}; the server numbers what it appends, leave it 0"
+                yield FieldViolation(f"append_history[{index}].id", "OUT_OF_RANGE", words)
+        yield from _labels("set_labels", request.set_labels, limits.LABELS_MAX)
+        if len(request.remove_labels) > limits.LABELS_MAX:
+            words = f"has {len(request.remove_labels)} keys, more than {limits.LABELS_MAX}; remove some"
+            yield FieldViolation("remove_labels", "TOO_MANY", words)
+        for index, label in enumerate(request.remove_labels):
+            yield from _label_key(f"remove_labels[{index}]", label)
+            if label in request.set_labels:
+                words = f"names {_cut(label)}, which set_labels sets; drop one of them"
+                yield FieldViolation(f"remove_labels[{index}]", "CONTRADICTION", words)
+        if request.HasField("expected_revision") and request.expected_revision == 0 and not request.allow_missing:
+            words = "is 0, which asks for a workflow that does not exist; give allow_missing too, or leave it out"
+            yield FieldViolation("expected_revision", "OUT_OF_RANGE", words)
+        yield from _known("view", request.view, VIEWS)
+        yield from _request_id(request.request_id)
 
     _refuse(violations())
 
@@ -65,21 +122,132 @@ def check_list(request: store_pb.ListRequest, buckets: Collection[str]) -> None:
     _refuse(violations())
 
 
-def position(request: store_pb.ListRequest, selection: Selection) -> ListPosition | None:
+def position(page_token: str, selection: Selection) -> ListPosition | None:
     """Return where a List goes on, None for the beginning.
 
     Raises: InvalidRequest.
     """
-    if not request.page_token:
+    if not page_token:
         return None
     try:
-        return token.decode(request.page_token, selection)
+        return token.decode(page_token, selection)
     except token.OtherSelection:
         words = "belongs to a List of another bucket, filter or order; repeat those of the call that it came from"
         raise InvalidRequest((FieldViolation("page_token", "OTHER_LIST", words),)) from None
     except token.WrongToken:
         words = "is no page token; give the next_page_token of a chunk, or nothing to begin anew"
         raise InvalidRequest((FieldViolation("page_token", "INVALID_TOKEN", words),)) from None
+
+
+def check_list_revisions(request: store_pb.ListRevisionsRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        yield from _workflow_id("workflow_id", request.workflow_id)
+        yield from _known("view", request.view, VIEWS)
+        if request.limit < 0:
+            yield FieldViolation("limit", "OUT_OF_RANGE", f"is {request.limit}; give 0 for all, or a positive number")
+
+    _refuse(violations())
+
+
+def check_save_batch(request: store_pb.SaveBatchRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        yield from _batch("items", [item.state.workflow_id for item in request.items], "state.workflow_id")
+        yield from _size("items", request.ByteSize())
+        for index, item in enumerate(request.items):
+            yield from _state(f"items[{index}].state", item.state)
+        yield from _request_id(request.request_id)
+
+    _refuse(violations())
+
+
+def check_load_batch(request: store_pb.LoadBatchRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        yield from _batch("workflow_ids", request.workflow_ids)
+        for index, workflow_id in enumerate(request.workflow_ids):
+            yield from _workflow_id(f"workflow_ids[{index}]", workflow_id)
+        yield from _known("view", request.view, VIEWS)
+
+    _refuse(violations())
+
+
+def check_delete_batch(request: store_pb.DeleteBatchRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        if request.HasField("filter"):
+            yield from _filter("filter", request.filter)
+            if request.items:
+                words = "are given beside a filter; give one or the other"
+                yield FieldViolation("items", "CONTRADICTION", words)
+            if not 1 <= request.limit <= limits.BATCH_ITEMS_MAX:
+                words = f"is {request.limit}; with a filter give 1 to {limits.BATCH_ITEMS_MAX}"
+                yield FieldViolation("limit", "OUT_OF_RANGE", words)
+        else:
+            yield from _batch("items", [item.workflow_id for item in request.items], "workflow_id")
+            for name in ("limit", "dry_run"):
+                if getattr(request, name):
+                    yield FieldViolation(name, "CONTRADICTION", "is for a filter; give one, or leave it out")
+        for index, item in enumerate(request.items):
+            yield from _workflow_id(f"items[{index}].workflow_id", item.workflow_id)
+            yield from _deletable_revision(f"items[{index}].", item)
+        yield from _request_id(request.request_id)
+
+    _refuse(violations())
+
+
+def check_export(request: store_pb.ExportRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        yield from _filter("filter", request.filter)
+
+    _refuse(violations())
+
+
+def check_import(request: store_pb.ImportRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        yield from _batch("documents", [item.key for item in request.documents], "key")
+        yield from _size("documents", request.ByteSize())
+        for index, item in enumerate(request.documents):
+            if not is_storable(item.key) or len(item.key) > limits.KEY_BYTES_MAX:
+                words = (
+                    f"{_cut(item.key)!r} is no key of a bucket: 1 to {limits.KEY_BYTES_MAX} letters, digits and -/_=. "
+                    "with no dot at either end and no two in a row; give it as Export has told it"
+                )
+                yield FieldViolation(f"documents[{index}].key", "INVALID_KEY", words)
+        yield from _known("on_conflict", request.on_conflict, ON_CONFLICT)
+
+    _refuse(violations())
+
+
+def check_watch(request: store_pb.WatchRequest, buckets: Collection[str]) -> None:
+    """Raises: InvalidRequest."""
+
+    def violations() -> Violations:
+        yield from _bucket(request.bucket, buckets)
+        yield from _filter("filter", request.filter)
+        yield from _known("view", request.view, VIEWS)
+        if request.HasField("bucket_created_at"):
+            yield from _timestamp("bucket_created_at", request.bucket_created_at)
+            if request.WhichOneof("start") != "after_revision":
+                words = "says which bucket a revision is from; give after_revision too, or leave it out"
+                yield FieldViolation("bucket_created_at", "WITHOUT_REVISION", words)
+
+    _refuse(violations())
 
 
 def check_count(request: store_pb.CountRequest, buckets: Collection[str]) -> None:
@@ -100,12 +268,8 @@ def check_delete(request: store_pb.DeleteRequest, buckets: Collection[str]) -> N
     def violations() -> Violations:
         yield from _bucket(request.bucket, buckets)
         yield from _workflow_id("workflow_id", request.workflow_id)
-        if request.HasField("expected_revision") and request.expected_revision == 0:
-            yield FieldViolation(
-                "expected_revision",
-                "OUT_OF_RANGE",
-                "is 0, which asks to delete what must not exist; leave it out to delete whatever is stored",
-            )
+        yield from _deletable_revision("", request)
+        yield from _request_id(request.request_id)
 
     _refuse(violations())
 
@@ -132,6 +296,33 @@ def _bucket(name: str, buckets: Collection[str]) -> Violations:
             "NOT_SERVED",
             f"{_cut(name)} is not served here; name one of {', '.join(buckets)}, or start the server with --bucket",
         )
+
+
+def _batch(path: str, names: Sequence[str], field: str = "") -> Violations:
+    """The number of items, and that no two are of one name, which is in this field of theirs."""
+    if not 1 <= len(names) <= limits.BATCH_ITEMS_MAX:
+        yield FieldViolation(path, "OUT_OF_RANGE", f"are {len(names)}; give 1 to {limits.BATCH_ITEMS_MAX}")
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name and first.setdefault(name, index) != index:
+            place = f"{path}[{index}].{field}".rstrip(".")
+            yield FieldViolation(place, "REPEATED", f"{_cut(name)} is that of {path}[{first[name]}] too; give it once")
+
+
+def _size(path: str, size_bytes: int) -> Violations:
+    if size_bytes > limits.BATCH_BYTES_MAX:
+        words = f"make a request of {size_bytes} bytes, more than {limits.BATCH_BYTES_MAX}; send fewer at once"
+        yield FieldViolation(path, "TOO_LARGE", words)
+
+
+def _deletable_revision(path: str, request: store_pb.DeleteRequest | store_pb.DeleteBatchItem) -> Violations:
+    if request.HasField("expected_revision") and request.expected_revision == 0:
+        words = "is 0, which asks to delete what must not exist; leave it out to delete whatever is stored"
+        yield FieldViolation(f"{path}expected_revision", "OUT_OF_RANGE", words)
+
+
+def _request_id(request_id: str) -> Violations:
+    yield from _bytes_max("request_id", request_id, limits.REQUEST_ID_BYTES_MAX)
 
 
 def _workflow_id(path: str, workflow_id: str) -> Violations:

@@ -1,6 +1,7 @@
 """The only place that knows what a store of workflow states promises."""
 
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -23,6 +24,8 @@ class StorePosition:
     """The time by the storage's clock, in nanoseconds since 1970."""
     session: object
     """The connection that says so. While it lasts, nobody can have exchanged the storage behind it."""
+    max_age_seconds: float = 0.0
+    """How old anything in it becomes. 0 = it stays."""
 
 
 class Change(NamedTuple):
@@ -35,6 +38,8 @@ class Change(NamedTuple):
     """When the storage removes it without a word, by its own clock. None = as late as the bucket removes any."""
     purged: bool = False
     """Of a delete marker: whether it stands alone. Older revisions may lie behind others."""
+    stored_at: str = ""
+    """When the storage took it, by its own clock, in RFC 3339. A text, because hardly anybody reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,32 @@ class Changes:
     entries: tuple[Change, ...]
     at_end: bool
     """Whether these were the newest."""
+
+
+class Saved(NamedTuple):
+    """A state that was saved."""
+
+    revision: int
+    state: WorkflowState | None
+    """None = the write was made earlier under the same id, and what it had stored has been overwritten since."""
+    document_bytes: int = 0
+    """Bytes of the stored document."""
+
+
+class Deleted(NamedTuple):
+    """What a delete found and did."""
+
+    existed: bool
+    repeated: bool = False
+    """Whether something had been deleted earlier under the same id, so that nothing was now."""
+
+
+class Draft(NamedTuple):
+    """A state to be saved together with others; see StateStore.save."""
+
+    state: WorkflowState
+    expected_revision: int | None = None
+    write_id: str = ""
 
 
 class StateStore(Protocol):
@@ -59,13 +90,23 @@ class StateStore(Protocol):
         """The most bytes that a stored document may have."""
         ...
 
-    async def save(self, state: WorkflowState, expected_revision: int | None = None) -> int:
-        """Store a whole state and return its revision once it is as durable as the storage makes it.
+    async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
+        """Store a whole state and return it with its revision once it is as durable as the storage makes it.
 
         `expected_revision` None writes whatever is stored; 0 wants no such workflow (a deleted one does not exist);
         n wants the last write of this workflow to have revision n.
 
+        A `write_id` (see codec.write_id) that was used before, and not too long ago (`BucketInfo.request_id_seconds`),
+        makes it return what was saved then, and save nothing.
+
         Raises: WorkflowAlreadyExists, RevisionMismatch, StateTooLarge, StorageFull.
+        """
+        ...
+
+    async def save_together(self, drafts: Sequence[Draft]) -> list[Saved]:
+        """Save several states, of different workflows, as `save` does: all of them or none.
+
+        Raises: what `save` raises, BucketConfiguration when the bucket does not allow it, Contended.
         """
         ...
 
@@ -98,10 +139,66 @@ class StateStore(Protocol):
         """
         ...
 
-    async def delete(self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False) -> bool:
+    def last_in_parts(self, keys: Collection[str], at_least: int) -> AsyncGenerator[dict[str, Change]]:
+        """Yield what `last` returns in parts of a bounded size, each as soon as it is there, in any order."""
+        ...
+
+    async def delete(
+        self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False, write_id: str = ""
+    ) -> Deleted:
         """Remove a workflow and tell whether it existed. `purge` also removes the revisions that the bucket keeps.
 
+        A `write_id` that was used before makes it tell what it told then, and remove nothing; see `save`.
+
         Raises: RevisionMismatch, Contended.
+        """
+        ...
+
+    async def written(self, write_id: str) -> Change | None:
+        """Return what was written under this id, None when nothing was, or so long ago that it is forgotten.
+
+        What has been overwritten since has an empty key.
+        """
+        ...
+
+    async def put(self, key: str, document: bytes, expected_revision: int) -> int:
+        """Store any bytes under any key that a bucket can have, and return the revision.
+
+        `expected_revision` is that of the last write to the key, delete markers included; 0 = there is none.
+
+        Raises: RevisionMismatch, StateTooLarge, StorageFull, with the key for a workflow id.
+        """
+        ...
+
+    def revisions(self, workflow_id: str) -> AsyncGenerator[Change]:
+        """Yield the writes to a workflow that the bucket still has, the oldest first."""
+        ...
+
+    async def revision(self, workflow_id: str, revision: int) -> Change | None:
+        """Return the write to a workflow with this revision, None when the bucket has it no more."""
+        ...
+
+    async def compact(self, key: str, revision: int) -> None:
+        """Remove a delete marker, and what the bucket still has of the key from before it, without a trace.
+
+        Whatever was written to the key after the marker stays.
+
+        Raises: BucketConfiguration when the bucket does not allow it.
+        """
+        ...
+
+    async def revision_before(self, time_ns: int) -> int:
+        """Return the revision just before the first write there is that was made at this time or later.
+
+        Whatever was written before that time has this revision or an earlier one. Without such a write it is the
+        newest revision.
+        """
+        ...
+
+    def announced(self, tell: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        """Call `tell` soon after every write, by whomever, while the block runs.
+
+        It is a hint: after trouble with the storage some may be left out.
         """
         ...
 

@@ -4,10 +4,11 @@ It keeps nothing beyond the process.
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
-from workflowstore_server.codec import document
+from workflowstore_server.codec import document, rfc3339
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.model.errors import (
     MalformedDocument,
@@ -18,7 +19,7 @@ from workflowstore_server.model.errors import (
 )
 from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
 from workflowstore_server.model.state import BucketInfo, MalformedEntry, StoredState, WorkflowState
-from workflowstore_server.store import Change, Changes, StorePosition
+from workflowstore_server.store import Change, Changes, Deleted, Draft, Saved, StorePosition
 
 CHANGES_MAX: Final = 256
 """Changes handed out at once: few enough that tests meet the end of a batch."""
@@ -30,21 +31,22 @@ class MemoryStore:
     def __init__(self, bucket: str) -> None:
         self.bucket = bucket
         self.document_bytes_max = DOCUMENT_BYTES_MAX
-        self.identity = "memory"
+        self.identity = "2026-01-01T00:00:00Z"
         self.session = 0
         self._revision = 0
-        self._entries: dict[str, tuple[int, bytes | None]] = {}
+        self._entries: dict[str, Change] = {}
+        self._written: dict[str, int] = {}
+        """Revisions of the writes that were given an id."""
+        self._listeners: list[Callable[[], None]] = []
 
-    async def save(self, state: WorkflowState, expected_revision: int | None = None) -> int:
-        encoded = document.encode(state)
-        if len(encoded) > self.document_bytes_max:
-            raise StateTooLarge(self.bucket, state.workflow_id, len(encoded), self.document_bytes_max)
-        last, stored = self._last(state.workflow_id)
-        if expected_revision == 0 and stored is not None:
-            raise WorkflowAlreadyExists(self.bucket, state.workflow_id, last)
-        if expected_revision and expected_revision != last:
-            raise RevisionMismatch(self.bucket, state.workflow_id, expected_revision, last if stored else 0)
-        return self.put(key_of(state.workflow_id), encoded)
+    async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
+        self._check(state, expected_revision, write_id)
+        return self._save(state, write_id)
+
+    async def save_together(self, drafts: Sequence[Draft]) -> list[Saved]:
+        for draft in drafts:
+            self._check(*draft)
+        return [self._save(draft.state, draft.write_id) for draft in drafts]
 
     async def load(self, workflow_id: str) -> StoredState:
         revision, stored = self._last(workflow_id)
@@ -56,31 +58,72 @@ class MemoryStore:
         return decoded
 
     async def position(self) -> StorePosition:
-        first = min((revision for revision, _ in self._entries.values()), default=self._revision + 1)
+        first = min((entry.revision for entry in self._entries.values()), default=self._revision + 1)
         return StorePosition(self.identity, first, self._revision, len(self._entries), time.time_ns(), self.session)
 
     async def changes(self, after: int, until: int) -> Changes:
         del until  # it is never behind
         newer = sorted(
-            (Change(key, revision, stored) for key, (revision, stored) in self._entries.items() if revision > after),
-            key=lambda change: change.revision,
+            (entry for entry in self._entries.values() if entry.revision > after), key=lambda change: change.revision
         )
         return Changes(tuple(newer[:CHANGES_MAX]), at_end=len(newer) <= CHANGES_MAX)
 
     async def last(self, keys: Collection[str], at_least: int) -> dict[str, Change]:
         del at_least
-        return {key: Change(key, *self._entries[key]) for key in keys if key in self._entries}
+        return {key: self._entries[key] for key in keys if key in self._entries}
 
-    async def delete(self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False) -> bool:
+    async def last_in_parts(self, keys: Collection[str], at_least: int) -> AsyncGenerator[dict[str, Change]]:
+        for key in keys:
+            yield await self.last([key], at_least)
+
+    async def delete(
+        self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False, write_id: str = ""
+    ) -> Deleted:
         del purge  # there are no old revisions
+        if write_id in self._written:
+            return Deleted(existed=True, repeated=True)
         last, stored = self._last(workflow_id)
         actual = last if stored is not None else 0
         if expected_revision is not None and expected_revision != actual:
             raise RevisionMismatch(self.bucket, workflow_id, expected_revision, actual)
         if stored is None:
-            return False
-        self.put(key_of(workflow_id), None)
-        return True
+            return Deleted(existed=False)
+        self._note(write_id, self.store(key_of(workflow_id), None))
+        return Deleted(existed=True)
+
+    async def written(self, write_id: str) -> Change | None:
+        if write_id not in self._written:
+            return None
+        revision = self._written[write_id]
+        there = (entry for entry in self._entries.values() if entry.revision == revision)
+        return next(there, Change("", revision, None))
+
+    async def put(self, key: str, document: bytes, expected_revision: int) -> int:
+        actual = self._entries[key].revision if key in self._entries else 0
+        if len(document) > self.document_bytes_max:
+            raise StateTooLarge(self.bucket, key, len(document), self.document_bytes_max)
+        if expected_revision != actual:
+            raise RevisionMismatch(self.bucket, key, expected_revision, actual)
+        return self.store(key, document)
+
+    async def revisions(self, workflow_id: str) -> AsyncGenerator[Change]:
+        if entry := self._entries.get(key_of(workflow_id)):
+            yield entry
+
+    async def revision(self, workflow_id: str, revision: int) -> Change | None:
+        entry = self._entries.get(key_of(workflow_id))
+        return entry if entry is not None and entry.revision == revision else None
+
+    async def compact(self, key: str, revision: int) -> None:
+        if key in self._entries and self._entries[key].revision <= revision:
+            del self._entries[key]
+
+    async def revision_before(self, time_ns: int) -> int:
+        since = [entry.revision for entry in self._entries.values() if rfc3339.parse(entry.stored_at) >= time_ns]
+        return min(since, default=self._revision + 1) - 1
+
+    def announced(self, tell: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        return self._listening(tell)
 
     async def info(self) -> BucketInfo:
         return BucketInfo(
@@ -91,15 +134,20 @@ class MemoryStore:
             max_age_seconds=0.0,
             on_disk=False,
             allow_direct=True,
+            allow_atomic=True,
+            request_id_seconds=float("inf"),
             revisions=len(self._entries),
-            bytes=sum(len(stored or b"") for _, stored in self._entries.values()),
+            bytes=sum(len(entry.document or b"") for entry in self._entries.values()),
             store_revision=self._revision,
         )
 
-    def put(self, key: str, stored: bytes | None) -> int:
+    def store(self, key: str, stored: bytes | None, stored_at_ns: int | None = None) -> int:
         """Store any bytes under any key, as another writer of the bucket could; None is a delete marker."""
         self._revision += 1
-        self._entries[key] = (self._revision, stored)
+        stored_at = rfc3339.format(time.time_ns() if stored_at_ns is None else stored_at_ns)
+        self._entries[key] = Change(key, self._revision, stored, purged=stored is None, stored_at=stored_at)
+        for tell in self._listeners:
+            tell()
         return self._revision
 
     def forget(self, keys: Collection[str]) -> None:
@@ -107,5 +155,41 @@ class MemoryStore:
         for key in keys:
             self._entries.pop(key, None)
 
+    @asynccontextmanager
+    async def _listening(self, tell: Callable[[], None]) -> AsyncIterator[None]:
+        self._listeners.append(tell)
+        try:
+            yield
+        finally:
+            self._listeners.remove(tell)
+
+    def _check(self, state: WorkflowState, expected_revision: int | None, write_id: str) -> None:
+        if (size := len(document.encode(state))) > self.document_bytes_max:
+            raise StateTooLarge(self.bucket, state.workflow_id, size, self.document_bytes_max)
+        if write_id in self._written:
+            return
+        last, stored = self._last(state.workflow_id)
+        if expected_revision == 0 and stored is not None:
+            raise WorkflowAlreadyExists(self.bucket, state.workflow_id, last)
+        if expected_revision and expected_revision != last:
+            raise RevisionMismatch(self.bucket, state.workflow_id, expected_revision, last if stored else 0)
+
+    def _save(self, state: WorkflowState, write_id: str) -> Saved:
+        if write_id not in self._written:
+            encoded = document.encode(state)
+            revision = self.store(key_of(state.workflow_id), encoded)
+            self._note(write_id, revision)
+            return Saved(revision, state, len(encoded))
+        revision = self._written[write_id]
+        entry = self._entries.get(key_of(state.workflow_id))
+        if entry is None or entry.revision != revision or entry.document is None:
+            return Saved(revision, None)
+        return Saved(revision, document.decode(entry.document, entry.key), len(entry.document))
+
+    def _note(self, write_id: str, revision: int) -> None:
+        if write_id:
+            self._written[write_id] = revision
+
     def _last(self, workflow_id: str) -> tuple[int, bytes | None]:
-        return self._entries.get(key_of(workflow_id), (0, None))
+        entry = self._entries.get(key_of(workflow_id))
+        return (entry.revision, entry.document) if entry is not None else (0, None)

@@ -1,6 +1,6 @@
 """The only place that knows which Python values a request's fields take. Errors name the field."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,6 +22,13 @@ def text(value: Any, path: str) -> str:
         except UnicodeEncodeError:
             raise ValueError(f"{path}: {value!r:.100} has a lone surrogate, which UTF-8 cannot carry") from None
     return value
+
+
+def texts(values: Any, path: str) -> list[str]:
+    # A text is a collection of texts as well.
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        raise TypeError(f"{path}: must be a sequence of texts, not {type(values).__name__}")
+    return [text(value, f"{path}[{i}]") for i, value in enumerate(values)]
 
 
 def integer(value: Any, path: str, allowed: range) -> int:

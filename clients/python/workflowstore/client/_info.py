@@ -1,7 +1,10 @@
 """The only place that knows what a server tells about itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from workflowstore.client._state import WorkflowStatus
 
 
 class Durability(StrEnum):
@@ -36,6 +39,10 @@ class BucketInfo:
     """Revisions it holds, delete markers included."""
     bytes: int
     """Bytes it holds."""
+    allow_atomic: bool
+    """Whether `save_batch` may be `atomic`."""
+    request_id_seconds: float
+    """How long a `request_id` is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,21 @@ class IndexInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionInfo:
+    """What a server removes from a bucket by itself, and has removed since it started."""
+
+    rules: Mapping[WorkflowStatus, float]
+    """How long after their last update workflows of a status are deleted, in seconds. Empty = none are."""
+    delete_marker_seconds: float
+    """How old a delete marker becomes before it is removed. 0 = as old as the bucket lets it. A `watch` cannot go on
+    from further back."""
+    deleted_count: int
+    """Workflows that this server has deleted by the rules."""
+    compacted_count: int
+    """Delete markers that this server has removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreInfo:
     """What a server is, and how durable a write to one of its buckets is."""
 
@@ -75,3 +97,5 @@ class StoreInfo:
     """The most bytes that the stored form of one state may have."""
     index: IndexInfo
     """The index of the bucket asked for."""
+    retention: RetentionInfo
+    """What the server removes from the bucket asked for by itself."""

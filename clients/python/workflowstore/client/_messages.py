@@ -4,13 +4,12 @@ from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
 from workflowstore.client import _fields
-from workflowstore.client._info import BucketInfo, Durability, IndexInfo, StoreInfo
 from workflowstore.client._json import from_json, to_json
-from workflowstore.client._results import CountGroup, WorkflowCount
 from workflowstore.client._selection import OrderBy, WorkflowFilter
 from workflowstore.client._state import EventType, HistoryEvent, WorkflowState, WorkflowStatus, WorkflowView
 from workflowstore.client._timestamp import Timestamp, from_unix
-from workflowstore.client.errors import MalformedDocumentError, MalformedEntry
+from workflowstore.client._transfer import OnConflict
+from workflowstore.client.errors import MalformedDocumentError
 from workflowstore.v1 import workflow_filter_pb2, workflow_state_pb2, workflow_store_pb2
 
 _Number = TypeVar("_Number")
@@ -43,12 +42,13 @@ _ORDER_NUMBERS: Final = {
     OrderBy.CREATED_AT: workflow_store_pb2.ORDER_BY_CREATED_AT,
     OrderBy.UPDATED_AT: workflow_store_pb2.ORDER_BY_UPDATED_AT,
 }
+_ON_CONFLICT_NUMBERS: Final = {
+    OnConflict.FAIL: workflow_store_pb2.ON_CONFLICT_FAIL,
+    OnConflict.SKIP: workflow_store_pb2.ON_CONFLICT_SKIP,
+    OnConflict.OVERWRITE: workflow_store_pb2.ON_CONFLICT_OVERWRITE,
+}
 _STATUSES: Final = {number: status for status, number in _STATUS_NUMBERS.items()}
 _EVENT_TYPES: Final = {number: event_type for event_type, number in _EVENT_TYPE_NUMBERS.items()}
-_DURABILITIES: Final = {
-    workflow_store_pb2.DURABILITY_FSYNC_ALWAYS: Durability.FSYNC_ALWAYS,
-    workflow_store_pb2.DURABILITY_FSYNC_INTERVAL: Durability.FSYNC_INTERVAL,
-}
 
 
 def status_number(status: Any, path: str) -> workflow_state_pb2.WorkflowStatus.ValueType:
@@ -61,6 +61,14 @@ def view_number(view: Any, path: str) -> workflow_state_pb2.WorkflowView.ValueTy
 
 def order_number(order_by: Any, path: str) -> workflow_store_pb2.OrderBy.ValueType:
     return _number(_ORDER_NUMBERS, order_by, path)
+
+
+def on_conflict_number(on_conflict: Any, path: str) -> workflow_store_pb2.OnConflict.ValueType:
+    return _number(_ON_CONFLICT_NUMBERS, on_conflict, path)
+
+
+def status_of(number: workflow_state_pb2.WorkflowStatus.ValueType) -> WorkflowStatus:
+    return _STATUSES.get(number, WorkflowStatus.UNSPECIFIED)
 
 
 def filter_to_message(wanted: Any, path: str) -> workflow_filter_pb2.WorkflowFilter:
@@ -105,7 +113,7 @@ def state_to_message(state: WorkflowState, path: str) -> workflow_state_pb2.Work
         input_json=to_json(state.input, f"{path}.input"),
         result_json=to_json(state.result, f"{path}.result"),
         error=_fields.text(state.error, f"{path}.error"),
-        history=[_event_to_message(event, f"{path}.history[{i}]") for i, event in enumerate(state.history)],
+        history=[event_to_message(event, f"{path}.history[{i}]") for i, event in enumerate(state.history)],
         created_at=_fields.moment(state.created_at, f"{path}.created_at"),
         updated_at=_fields.moment(state.updated_at, f"{path}.updated_at"),
         labels=_fields.labels(state.labels, f"{path}.labels"),
@@ -122,7 +130,7 @@ def state_from_message(message: workflow_state_pb2.WorkflowState, view: Workflow
         return WorkflowState(
             message.workflow_id,
             run_id=message.run_id,
-            status=_STATUSES.get(message.status, WorkflowStatus.UNSPECIFIED),
+            status=status_of(message.status),
             input=from_json(message.input_json),
             result=from_json(message.result_json),
             error=message.error,
@@ -151,63 +159,7 @@ def from_moment(message: Any, field: str) -> Timestamp | None:
     return from_unix(timestamp.seconds, timestamp.nanos)
 
 
-def malformed_from_message(message: workflow_store_pb2.ListResponse) -> list[MalformedEntry]:
-    return [MalformedEntry(entry.key, entry.revision, entry.reason) for entry in message.malformed]
-
-
-def count_from_message(message: workflow_store_pb2.CountResponse) -> WorkflowCount:
-    return WorkflowCount(
-        count=message.count,
-        groups=tuple([CountGroup(key=_group_key(group), count=group.count) for group in message.groups]),
-        omitted_groups=message.omitted_groups,
-        malformed_count=message.malformed_count,
-        store_revision=message.store_revision,
-    )
-
-
-def _group_key(message: workflow_store_pb2.CountGroup) -> WorkflowStatus | str | None:
-    match message.WhichOneof("key"):
-        case "status":
-            return _STATUSES.get(message.status, WorkflowStatus.UNSPECIFIED)
-        case "label_value":
-            return message.label_value
-        case _:
-            return None
-
-
-def info_from_message(message: workflow_store_pb2.GetInfoResponse) -> StoreInfo:
-    bucket, index = message.bucket, message.index
-    return StoreInfo(
-        server_version=message.server_version,
-        nats_server_version=message.nats_server_version,
-        nats_embedded=message.nats_embedded,
-        durability=_DURABILITIES.get(message.durability, Durability.UNSPECIFIED),
-        buckets=tuple(message.buckets),
-        bucket=BucketInfo(
-            name=bucket.name,
-            history=bucket.history,
-            replicas=bucket.replicas,
-            max_bytes=bucket.max_bytes,
-            max_age_seconds=bucket.max_age_seconds,
-            on_disk=bucket.on_disk,
-            allow_direct=bucket.allow_direct,
-            revisions=bucket.revisions,
-            bytes=bucket.bytes,
-        ),
-        store_revision=message.store_revision,
-        document_bytes_max=message.document_bytes_max,
-        index=IndexInfo(
-            revision=index.revision,
-            lag=index.lag,
-            ready=index.ready,
-            workflow_count=index.workflow_count,
-            malformed_count=index.malformed_count,
-            on_disk=index.on_disk,
-        ),
-    )
-
-
-def _event_to_message(event: Any, path: str) -> workflow_state_pb2.HistoryEvent:
+def event_to_message(event: Any, path: str) -> workflow_state_pb2.HistoryEvent:
     if not isinstance(event, HistoryEvent):
         raise TypeError(f"{path}: must be a HistoryEvent, not {type(event).__name__}")
     return workflow_state_pb2.HistoryEvent(

@@ -1,9 +1,10 @@
 """The only place that knows what a caller is told of the workflows that match."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workflowstore.client._state import WorkflowState, WorkflowStatus
-from workflowstore.client.errors import MalformedEntry
+from workflowstore.client.errors import MalformedEntry, WorkflowStoreError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +45,15 @@ class WorkflowCount:
     """Stored documents that cannot be decoded, and so are in no other number here; see ListChunk.malformed."""
     store_revision: int
     """Every write up to this revision of the bucket is reflected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletedBatch:
+    """What `delete_matching` has deleted, or in a dry run would delete."""
+
+    workflow_ids: tuple[str, ...]
+    """The workflows that were deleted, or would be."""
+    errors: Mapping[str, WorkflowStoreError]
+    """Why others that matched were not, by workflow id."""
+    remaining_count: int
+    """How many workflows match and are left. After a dry run it counts those too that would be deleted."""

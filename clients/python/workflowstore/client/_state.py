@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from enum import Enum, StrEnum
+from typing import Any, Final
 
 
 class WorkflowStatus(StrEnum):
@@ -44,12 +44,25 @@ class WorkflowView(StrEnum):
     """Everything."""
 
 
+class Unchanged(Enum):
+    """The type of UNCHANGED, which stands for a field that `update` leaves as it is."""
+
+    UNCHANGED = "unchanged"
+
+    def __repr__(self) -> str:
+        return "UNCHANGED"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEvent:
     """One thing that happened in a workflow execution. JSON values are as in WorkflowState."""
 
     id: int = 0
-    """Sequence number within the history, chosen by the writer. A signed integer of 64 bits."""
+    """Sequence number within the history, chosen by the writer; by the server where `update` appends it, so leave it 0
+    there. A signed integer of 64 bits."""
     type: EventType = EventType.UNSPECIFIED
     timestamp: datetime | None = None
     """When it happened: an aware datetime; read as a Timestamp. None is saved as 0001-01-01T00:00:00Z, "not known"."""

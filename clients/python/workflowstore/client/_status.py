@@ -1,7 +1,7 @@
-"""The only place that knows how the status of a failed call becomes an exception."""
+"""The only place that knows how the status of a failed call, or of one item of it, becomes an exception."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Protocol, TypeVar, cast
 
@@ -13,9 +13,12 @@ from google.rpc.status_pb2 import Status
 
 from workflowstore.client import errors
 from workflowstore.client.errors import FieldViolation, Outcome, WorkflowStoreError
+from workflowstore.v1.error_reason_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
+from workflowstore.v1.workflow_store_pb2 import ItemError
 
 _DOMAIN: Final = "workflowstore"
 _DETAILS_KEY: Final = "grpc-status-details-bin"
+_CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 # What each reason is raised as, and what it says about a write unless its metadata say more.
 _BY_REASON: Final[dict[str, tuple[type[WorkflowStoreError], Outcome]]] = {
@@ -33,6 +36,9 @@ _BY_REASON: Final[dict[str, tuple[type[WorkflowStoreError], Outcome]]] = {
     "ERROR_REASON_BUCKET_NOT_FOUND": (errors.BucketNotFoundError, "not_applied"),
     "ERROR_REASON_BUCKET_CONFIGURATION": (errors.BucketConfigurationError, "not_applied"),
     "ERROR_REASON_MALFORMED_DOCUMENT": (errors.MalformedDocumentError, "not_applied"),
+    "ERROR_REASON_REVISION_FORGOTTEN": (errors.RevisionForgottenError, "not_applied"),
+    "ERROR_REASON_WATCH_TOO_SLOW": (errors.WatchTooSlowError, "not_applied"),
+    "ERROR_REASON_REPLY_TOO_LARGE": (errors.ReplyTooLargeError, "not_applied"),
     "ERROR_REASON_INTERNAL": (errors.InternalError, "unknown"),
 }
 
@@ -55,7 +61,7 @@ class _FailedCall(Protocol):
 
 @contextmanager
 def mapped_errors(*, write: bool) -> Iterator[None]:
-    """Raise the failure of the call within as a WorkflowStoreError; `write` tells whether it saves or deletes."""
+    """Raise the failure of the call within as a WorkflowStoreError; `write` tells whether it writes."""
     try:
         yield
     except grpc.RpcError as error:
@@ -79,27 +85,37 @@ def to_error(code: str, message: str, details: bytes, *, write: bool) -> Workflo
         code: Name of the gRPC status code.
         message: The status's message.
         details: A serialized google.rpc.Status; empty = none. Details that cannot be read are left out.
-        write: Whether the call saves or deletes.
+        write: Whether the call writes.
     """
     packed = _unpacked_status(details).details
     info = _first(packed, ErrorInfo)
     if info is None or info.domain != _DOMAIN:
         info = ErrorInfo()
-    kind, outcome = _BY_REASON.get(info.reason, (_BY_CODE.get(code, WorkflowStoreError), "unknown"))
-    if (stated := info.metadata.get("outcome", "")) in ("not_applied", "unknown"):
-        outcome = stated
-    retry = _first(packed, RetryInfo)
-    bad_request = _first(packed, BadRequest) or BadRequest()
-    violations = [FieldViolation(v.field, v.reason, v.description) for v in bad_request.field_violations]
-    return kind(
-        message,
-        code=code,
-        reason=info.reason or None,
-        metadata=dict(info.metadata),
-        retry_after_seconds=None if retry is None else retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9,
-        outcome=outcome if write else None,
-        **({"violations": violations} if issubclass(kind, errors.InvalidRequestError) else {}),
-    )
+    error = _error(code, message, info.reason, info.metadata, write=write)
+    if (retry := _first(packed, RetryInfo)) is not None:
+        error.retry_after_seconds = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    if isinstance(error, errors.InvalidRequestError) and (bad_request := _first(packed, BadRequest)) is not None:
+        violations = bad_request.field_violations
+        error.violations = tuple([FieldViolation(v.field, v.reason, v.description) for v in violations])
+    return error
+
+
+def item_error(item: ItemError, *, write: bool) -> WorkflowStoreError:
+    """The exception for one item of a batch, of the class that a call for this item alone would raise."""
+    reason = ""
+    if item.reason != ERROR_REASON_UNSPECIFIED:
+        # One that this version does not know goes by its number.
+        reason = ErrorReason.Name(item.reason) if item.reason in ErrorReason.values() else str(item.reason)
+    return _error(_CODE_NAMES.get(item.code, "UNKNOWN"), item.message, reason, item.metadata, write=write)
+
+
+def _error(code: str, message: str, reason: str, metadata: Mapping[str, str], *, write: bool) -> WorkflowStoreError:
+    kind, outcome = _BY_REASON.get(reason, (_BY_CODE.get(code, WorkflowStoreError), "unknown"))
+    if (stated := metadata.get("outcome", "")) in ("not_applied", "unknown"):
+        outcome = cast("Outcome", stated)
+    if write and outcome == "unknown":
+        kind = errors.outcome_unknown(kind)
+    return kind(message, code=code, reason=reason or None, metadata=dict(metadata), outcome=outcome if write else None)
 
 
 def _unpacked_status(details: bytes) -> Status:

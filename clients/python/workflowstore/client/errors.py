@@ -17,6 +17,9 @@ All of them are a WorkflowStoreError. A failure that the server explains has a `
     FAILED_PRECONDITION  ERROR_REASON_BUCKET_NOT_FOUND           BucketNotFoundError
     FAILED_PRECONDITION  ERROR_REASON_BUCKET_CONFIGURATION       BucketConfigurationError
     DATA_LOSS            ERROR_REASON_MALFORMED_DOCUMENT         MalformedDocumentError
+    OUT_OF_RANGE         ERROR_REASON_REVISION_FORGOTTEN         RevisionForgottenError
+    RESOURCE_EXHAUSTED   ERROR_REASON_WATCH_TOO_SLOW             WatchTooSlowError (`watch` goes on by itself)
+    RESOURCE_EXHAUSTED   ERROR_REASON_REPLY_TOO_LARGE            ReplyTooLargeError (`load_batch` asks again by itself)
     INTERNAL             ERROR_REASON_INTERNAL                   InternalError
 
 A failure without a reason (it never reached the service), or with one that this version does not know, goes by its
@@ -26,6 +29,9 @@ gRPC code:
     UNAVAILABLE          UnavailableError, for example when nothing listens at the target
     DEADLINE_EXCEEDED    DeadlineExceededError
     any other            WorkflowStoreError, for example CANCELLED when the client is closed during the call
+
+A write whose outcome is unknown raises an exception that is an OutcomeUnknownError as well as what is said above, so
+that either can be caught.
 
 What the client can see is wrong before it sends anything is a TypeError or a ValueError that names the field.
 """
@@ -69,8 +75,8 @@ class WorkflowStoreError(Exception):
         reason: Name of the ErrorReason, such as "ERROR_REASON_REVISION_MISMATCH". None = the service gave none.
         metadata: The facts that came with the reason.
         retry_after_seconds: How long the server asks to wait before trying again. None = it did not ask.
-        outcome: What became of a save or delete: "not_applied" (it is not and will not be stored) or "unknown" (it
-            may be stored, or may still become so within moments; load to find out). None for calls that only read.
+        outcome: What became of a write: "not_applied" (it is not and will not be stored) or "unknown" (it may be
+            stored, or may still become so within moments; see OutcomeUnknownError). None for calls that only read.
     """
 
     def __init__(
@@ -104,6 +110,36 @@ class WorkflowStoreError(Exception):
     def _number(self, key: str) -> int:
         value = self.metadata.get(key, "")
         return int(value) if value.isdecimal() else 0
+
+
+class OutcomeUnknownError(WorkflowStoreError):
+    """A write failed, and it may be stored nevertheless, or may still become so within moments.
+
+    What went wrong has its own class, such as UnavailableError, which the exception has too. The same call with the
+    same `request_id` may be made again and applies once, see `AsyncClient`; or load to find out.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The classes that `outcome_unknown` makes cannot be found by their names.
+        return _with_outcome_unknown, (type(self).__bases__[-1], self.args), vars(self)
+
+
+_WITH_OUTCOME_UNKNOWN: dict[type[WorkflowStoreError], type[OutcomeUnknownError]] = {
+    WorkflowStoreError: OutcomeUnknownError
+}
+
+
+def outcome_unknown(kind: type[WorkflowStoreError]) -> type[OutcomeUnknownError]:
+    """The class of failures of this kind that are an OutcomeUnknownError as well, which is always the same one."""
+    if kind not in _WITH_OUTCOME_UNKNOWN:
+        name = kind.__name__.removesuffix("Error") + OutcomeUnknownError.__name__
+        made = type(name, (OutcomeUnknownError, kind), {"__module__": __name__, "__doc__": kind.__doc__})
+        _WITH_OUTCOME_UNKNOWN.setdefault(kind, made)  # another thread may have made it meanwhile
+    return _WITH_OUTCOME_UNKNOWN[kind]
+
+
+def _with_outcome_unknown(kind: type[WorkflowStoreError], arguments: tuple[Any, ...]) -> WorkflowStoreError:
+    return outcome_unknown(kind)(*arguments)
 
 
 class InvalidRequestError(WorkflowStoreError):
@@ -182,7 +218,44 @@ class UnavailableError(WorkflowStoreError):
 
 
 class DeadlineExceededError(WorkflowStoreError):
-    """The call took longer than its `timeout`. The outcome of a save or delete is unknown."""
+    """The call took longer than its `timeout`. The outcome of a write is unknown."""
+
+
+class RevisionForgottenError(WorkflowStoreError):
+    """Changes after the revision that a watch was to go on from may be forgotten. Begin anew with `snapshot=True`."""
+
+    @property
+    def after_revision(self) -> int:
+        """What was asked for."""
+        return self._number("after_revision")
+
+    @property
+    def earliest_revision(self) -> int:
+        """The earliest revision from which a watch can go on."""
+        return self._number("earliest_revision")
+
+
+class WatchTooSlowError(WorkflowStoreError):
+    """Changes are made faster than they are read, and the server keeps no more of them. `watch` goes on by itself; it
+    raises this for a snapshot that was not read to its end. Read faster, or watch less.
+    """
+
+    @property
+    def resume_revision(self) -> int:
+        """The revision after which to watch again."""
+        return self._number("resume_revision")
+
+
+class ReplyTooLargeError(_WorkflowError):
+    """The reply to a batch has no room for this state. `load_batch` asks for it again by itself."""
+
+    @property
+    def size_bytes(self) -> int:
+        return self._number("size_bytes")
+
+    @property
+    def limit_bytes(self) -> int:
+        return self._number("limit_bytes")
 
 
 class BucketNotFoundError(WorkflowStoreError):
@@ -241,7 +314,7 @@ class MalformedDocumentError(WorkflowStoreError):
 
 
 class InternalError(WorkflowStoreError):
-    """The server met something it did not foresee. The outcome of a save or delete is unknown."""
+    """The server met something it did not foresee. The outcome of a write is unknown."""
 
     @property
     def error_id(self) -> str:

@@ -77,7 +77,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
                              "outcome": "not_applied" } }
     """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 8
-    """This server is stopping; ask another one, or this one after its restart. Nothing was written. A
+    """This server is stopping; ask another one, or this one after its restart. Nothing was written, unless `outcome` says
+    that an earlier attempt of the same call may have. A Watch is told the `resume_revision` after which to watch again. A
     google.rpc.RetryInfo comes along. Code UNAVAILABLE.
 
     Example: { "reason": "ERROR_REASON_SHUTTING_DOWN", "domain": "workflowstore", "metadata": {} }
@@ -137,6 +138,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: { "reason": "ERROR_REASON_INDEX_BEHIND", "domain": "workflowstore",
                "metadata": { "bucket": "beluga_workflows", "index_revision": "340000", "store_revision": "1000000",
                              "lag": "660000", "detail": "the index is being built" } }
+    """
+    ERROR_REASON_REVISION_FORGOTTEN: _ErrorReason.ValueType  # 16
+    """Changes after the revision that a Watch was to resume from may be forgotten: the bucket is another one than then, or
+    has lost delete markers (by their age, see GetInfo's `delete_marker_seconds`) or documents since. Nothing would tell
+    the watcher of what was deleted meanwhile. Begin anew with a snapshot. `after_revision` is what was asked for,
+    `earliest_revision` the earliest from which a Watch can resume. Code OUT_OF_RANGE.
+
+    Example: { "reason": "ERROR_REASON_REVISION_FORGOTTEN", "domain": "workflowstore",
+               "metadata": { "bucket": "beluga_workflows", "after_revision": "17", "earliest_revision": "340000" } }
+    """
+    ERROR_REASON_WATCH_TOO_SLOW: _ErrorReason.ValueType  # 17
+    """The reader of a Watch does not keep up with the changes, and the server keeps no more of them for it. Watch again
+    after `resume_revision`, read faster, or watch less (a filter, the SUMMARY view). Code RESOURCE_EXHAUSTED.
+
+    Example: { "reason": "ERROR_REASON_WATCH_TOO_SLOW", "domain": "workflowstore",
+               "metadata": { "bucket": "beluga_workflows", "resume_revision": "340000" } }
+    """
+    ERROR_REASON_REPLY_TOO_LARGE: _ErrorReason.ValueType  # 18
+    """The reply to a LoadBatch has no room for this state. Ask for it again, in another batch or alone. `size_bytes` is 0
+    where the reply was full before the state was read. Only in an ItemError. Code RESOURCE_EXHAUSTED.
+
+    Example: { "reason": "ERROR_REASON_REPLY_TOO_LARGE", "domain": "workflowstore",
+               "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "size_bytes": "524288",
+                             "limit_bytes": "4128768" } }
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -201,7 +226,8 @@ Example: { "reason": "ERROR_REASON_STORAGE_UNAVAILABLE", "domain": "workflowstor
                          "outcome": "not_applied" } }
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 8
-"""This server is stopping; ask another one, or this one after its restart. Nothing was written. A
+"""This server is stopping; ask another one, or this one after its restart. Nothing was written, unless `outcome` says
+that an earlier attempt of the same call may have. A Watch is told the `resume_revision` after which to watch again. A
 google.rpc.RetryInfo comes along. Code UNAVAILABLE.
 
 Example: { "reason": "ERROR_REASON_SHUTTING_DOWN", "domain": "workflowstore", "metadata": {} }
@@ -261,5 +287,29 @@ comes along. Code UNAVAILABLE.
 Example: { "reason": "ERROR_REASON_INDEX_BEHIND", "domain": "workflowstore",
            "metadata": { "bucket": "beluga_workflows", "index_revision": "340000", "store_revision": "1000000",
                          "lag": "660000", "detail": "the index is being built" } }
+"""
+ERROR_REASON_REVISION_FORGOTTEN: ErrorReason.ValueType  # 16
+"""Changes after the revision that a Watch was to resume from may be forgotten: the bucket is another one than then, or
+has lost delete markers (by their age, see GetInfo's `delete_marker_seconds`) or documents since. Nothing would tell
+the watcher of what was deleted meanwhile. Begin anew with a snapshot. `after_revision` is what was asked for,
+`earliest_revision` the earliest from which a Watch can resume. Code OUT_OF_RANGE.
+
+Example: { "reason": "ERROR_REASON_REVISION_FORGOTTEN", "domain": "workflowstore",
+           "metadata": { "bucket": "beluga_workflows", "after_revision": "17", "earliest_revision": "340000" } }
+"""
+ERROR_REASON_WATCH_TOO_SLOW: ErrorReason.ValueType  # 17
+"""The reader of a Watch does not keep up with the changes, and the server keeps no more of them for it. Watch again
+after `resume_revision`, read faster, or watch less (a filter, the SUMMARY view). Code RESOURCE_EXHAUSTED.
+
+Example: { "reason": "ERROR_REASON_WATCH_TOO_SLOW", "domain": "workflowstore",
+           "metadata": { "bucket": "beluga_workflows", "resume_revision": "340000" } }
+"""
+ERROR_REASON_REPLY_TOO_LARGE: ErrorReason.ValueType  # 18
+"""The reply to a LoadBatch has no room for this state. Ask for it again, in another batch or alone. `size_bytes` is 0
+where the reply was full before the state was read. Only in an ItemError. Code RESOURCE_EXHAUSTED.
+
+Example: { "reason": "ERROR_REASON_REPLY_TOO_LARGE", "domain": "workflowstore",
+           "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "size_bytes": "524288",
+                         "limit_bytes": "4128768" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

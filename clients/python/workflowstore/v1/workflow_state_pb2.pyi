@@ -116,7 +116,7 @@ class _WorkflowView:
 class _WorkflowViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkflowView.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     WORKFLOW_VIEW_UNSPECIFIED: _WorkflowView.ValueType  # 0
-    """The call's own default: FULL for Load, SUMMARY for List."""
+    """The call's own default: SUMMARY for List and Watch, FULL for the others."""
     WORKFLOW_VIEW_SUMMARY: _WorkflowView.ValueType  # 1
     """Everything but `input_json`, `result_json` and `history`; `history_count` and `document_bytes` tell their size.
     A summary must not be saved: it would erase what it left out.
@@ -128,7 +128,7 @@ class WorkflowView(_WorkflowView, metaclass=_WorkflowViewEnumTypeWrapper):
     """WorkflowView chooses how much of each state a reply carries."""
 
 WORKFLOW_VIEW_UNSPECIFIED: WorkflowView.ValueType  # 0
-"""The call's own default: FULL for Load, SUMMARY for List."""
+"""The call's own default: SUMMARY for List and Watch, FULL for the others."""
 WORKFLOW_VIEW_SUMMARY: WorkflowView.ValueType  # 1
 """Everything but `input_json`, `result_json` and `history`; `history_count` and `document_bytes` tell their size.
 A summary must not be saved: it would erase what it left out.
@@ -265,7 +265,7 @@ class HistoryEvent(_message.Message):
     SIGNAL_PAYLOAD_JSON_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """Sequence number within the history, chosen by the writer."""
+    """Sequence number within the history, chosen by the writer; by the server where Update appends it."""
     type: Global___EventType.ValueType
     """What the event tells."""
     activity_name: _builtins.str

@@ -22,54 +22,126 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from workflowstore.v1 import error_reason_pb2 as workflowstore_dot_v1_dot_error__reason__pb2
 from workflowstore.v1 import workflow_filter_pb2 as workflowstore_dot_v1_dot_workflow__filter__pb2
 from workflowstore.v1 import workflow_state_pb2 as workflowstore_dot_v1_dot_workflow__state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%workflowstore/v1/workflow_store.proto\x12\x10workflowstore.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&workflowstore/v1/workflow_filter.proto\x1a%workflowstore/v1/workflow_state.proto\"\xa4\x01\n\x0bSaveRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x35\n\x05state\x18\x02 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\x12\x30\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00R\x10\x65xpectedRevision\x88\x01\x01\x42\x14\n\x12_expected_revision\"\xa0\x01\n\x0cSaveResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x04R\x08revision\x12\x39\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tupdatedAt\"z\n\x0bLoadRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x1f\n\x0bworkflow_id\x18\x02 \x01(\tR\nworkflowId\x12\x32\n\x04view\x18\x03 \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\"E\n\x0cLoadResponse\x12\x35\n\x05state\x18\x01 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\"\x9e\x02\n\x0bListRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x38\n\x06\x66ilter\x18\x02 \x01(\x0b\x32 .workflowstore.v1.WorkflowFilterR\x06\x66ilter\x12\x32\n\x04view\x18\x03 \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\x12\x14\n\x05limit\x18\x04 \x01(\x03R\x05limit\x12\x34\n\x08order_by\x18\x05 \x01(\x0e\x32\x19.workflowstore.v1.OrderByR\x07orderBy\x12\x1e\n\ndescending\x18\x06 \x01(\x08R\ndescending\x12\x1d\n\npage_token\x18\x07 \x01(\tR\tpageToken\"\xd6\x01\n\x0cListResponse\x12\x37\n\x06states\x18\x01 \x03(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x06states\x12%\n\x0estore_revision\x18\x02 \x01(\x04R\rstoreRevision\x12>\n\tmalformed\x18\x03 \x03(\x0b\x32 .workflowstore.v1.MalformedEntryR\tmalformed\x12&\n\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\"\x9e\x01\n\x0c\x43ountRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x38\n\x06\x66ilter\x18\x02 \x01(\x0b\x32 .workflowstore.v1.WorkflowFilterR\x06\x66ilter\x12\x18\n\x06status\x18\x03 \x01(\x08H\x00R\x06status\x12\x16\n\x05label\x18\x04 \x01(\tH\x00R\x05labelB\n\n\x08group_by\"\xd2\x01\n\rCountResponse\x12\x14\n\x05\x63ount\x18\x01 \x01(\x03R\x05\x63ount\x12\x34\n\x06groups\x18\x02 \x03(\x0b\x32\x1c.workflowstore.v1.CountGroupR\x06groups\x12%\n\x0eomitted_groups\x18\x03 \x01(\x03R\romittedGroups\x12\'\n\x0fmalformed_count\x18\x04 \x01(\x03R\x0emalformedCount\x12%\n\x0estore_revision\x18\x05 \x01(\x04R\rstoreRevision\"\x88\x01\n\nCountGroup\x12:\n\x06status\x18\x01 \x01(\x0e\x32 .workflowstore.v1.WorkflowStatusH\x00R\x06status\x12!\n\x0blabel_value\x18\x02 \x01(\tH\x00R\nlabelValue\x12\x14\n\x05\x63ount\x18\x03 \x01(\x03R\x05\x63ountB\x05\n\x03key\"V\n\x0eMalformedEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n\x08revision\x18\x02 \x01(\x04R\x08revision\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"\xa6\x01\n\rDeleteRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x1f\n\x0bworkflow_id\x18\x02 \x01(\tR\nworkflowId\x12\x30\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00R\x10\x65xpectedRevision\x88\x01\x01\x12\x14\n\x05purge\x18\x04 \x01(\x08R\x05purgeB\x14\n\x12_expected_revision\"*\n\x0e\x44\x65leteResponse\x12\x18\n\x07\x65xisted\x18\x01 \x01(\x08R\x07\x65xisted\"(\n\x0eGetInfoRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\"\xa3\x03\n\x0fGetInfoResponse\x12%\n\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x12.\n\x13nats_server_version\x18\x02 \x01(\tR\x11natsServerVersion\x12#\n\rnats_embedded\x18\x03 \x01(\x08R\x0cnatsEmbedded\x12<\n\ndurability\x18\x04 \x01(\x0e\x32\x1c.workflowstore.v1.DurabilityR\ndurability\x12\x18\n\x07\x62uckets\x18\x05 \x03(\tR\x07\x62uckets\x12\x34\n\x06\x62ucket\x18\x06 \x01(\x0b\x32\x1c.workflowstore.v1.BucketInfoR\x06\x62ucket\x12%\n\x0estore_revision\x18\x07 \x01(\x04R\rstoreRevision\x12,\n\x12\x64ocument_bytes_max\x18\x08 \x01(\x03R\x10\x64ocumentBytesMax\x12\x31\n\x05index\x18\t \x01(\x0b\x32\x1b.workflowstore.v1.IndexInfoR\x05index\"\xb8\x01\n\tIndexInfo\x12\x1a\n\x08revision\x18\x01 \x01(\x04R\x08revision\x12\x10\n\x03lag\x18\x02 \x01(\x04R\x03lag\x12\x14\n\x05ready\x18\x03 \x01(\x08R\x05ready\x12%\n\x0eworkflow_count\x18\x04 \x01(\x03R\rworkflowCount\x12\'\n\x0fmalformed_count\x18\x05 \x01(\x03R\x0emalformedCount\x12\x17\n\x07on_disk\x18\x06 \x01(\x08R\x06onDisk\"\x8b\x02\n\nBucketInfo\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07history\x18\x02 \x01(\x03R\x07history\x12\x1a\n\x08replicas\x18\x03 \x01(\x03R\x08replicas\x12\x1b\n\tmax_bytes\x18\x04 \x01(\x03R\x08maxBytes\x12&\n\x0fmax_age_seconds\x18\x05 \x01(\x01R\rmaxAgeSeconds\x12\x17\n\x07on_disk\x18\x06 \x01(\x08R\x06onDisk\x12!\n\x0c\x61llow_direct\x18\x07 \x01(\x08R\x0b\x61llowDirect\x12\x1c\n\trevisions\x18\x08 \x01(\x04R\trevisions\x12\x14\n\x05\x62ytes\x18\t \x01(\x04R\x05\x62ytes*o\n\x07OrderBy\x12\x18\n\x14ORDER_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14ORDER_BY_WORKFLOW_ID\x10\x01\x12\x17\n\x13ORDER_BY_CREATED_AT\x10\x02\x12\x17\n\x13ORDER_BY_UPDATED_AT\x10\x03*d\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44URABILITY_FSYNC_ALWAYS\x10\x01\x12\x1d\n\x19\x44URABILITY_FSYNC_INTERVAL\x10\x02\x32\xcd\x03\n\rWorkflowStore\x12\x45\n\x04Save\x12\x1d.workflowstore.v1.SaveRequest\x1a\x1e.workflowstore.v1.SaveResponse\x12\x45\n\x04Load\x12\x1d.workflowstore.v1.LoadRequest\x1a\x1e.workflowstore.v1.LoadResponse\x12G\n\x04List\x12\x1d.workflowstore.v1.ListRequest\x1a\x1e.workflowstore.v1.ListResponse0\x01\x12H\n\x05\x43ount\x12\x1e.workflowstore.v1.CountRequest\x1a\x1f.workflowstore.v1.CountResponse\x12K\n\x06\x44\x65lete\x12\x1f.workflowstore.v1.DeleteRequest\x1a .workflowstore.v1.DeleteResponse\x12N\n\x07GetInfo\x12 .workflowstore.v1.GetInfoRequest\x1a!.workflowstore.v1.GetInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%workflowstore/v1/workflow_store.proto\x12\x10workflowstore.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#workflowstore/v1/error_reason.proto\x1a&workflowstore/v1/workflow_filter.proto\x1a%workflowstore/v1/workflow_state.proto\"\xc3\x01\n\x0bSaveRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x35\n\x05state\x18\x02 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\x12\x30\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00R\x10\x65xpectedRevision\x88\x01\x01\x12\x1d\n\nrequest_id\x18\x04 \x01(\tR\trequestIdB\x14\n\x12_expected_revision\"\xa0\x01\n\x0cSaveResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x04R\x08revision\x12\x39\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tupdatedAt\"\xd4\x04\n\rUpdateRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x35\n\x05state\x18\x02 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\x12;\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\x12\x45\n\x0e\x61ppend_history\x18\x04 \x03(\x0b\x32\x1e.workflowstore.v1.HistoryEventR\rappendHistory\x12M\n\nset_labels\x18\x05 \x03(\x0b\x32..workflowstore.v1.UpdateRequest.SetLabelsEntryR\tsetLabels\x12#\n\rremove_labels\x18\x06 \x03(\tR\x0cremoveLabels\x12\x30\n\x11\x65xpected_revision\x18\x07 \x01(\x04H\x00R\x10\x65xpectedRevision\x88\x01\x01\x12#\n\rallow_missing\x18\x08 \x01(\x08R\x0c\x61llowMissing\x12\x32\n\x04view\x18\t \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\x12\x1d\n\nrequest_id\x18\n \x01(\tR\trequestId\x1a<\n\x0eSetLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x42\x14\n\x12_expected_revision\"c\n\x0eUpdateResponse\x12\x1a\n\x08revision\x18\x01 \x01(\x04R\x08revision\x12\x35\n\x05state\x18\x02 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\"z\n\x0bLoadRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x1f\n\x0bworkflow_id\x18\x02 \x01(\tR\nworkflowId\x12\x32\n\x04view\x18\x03 \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\"E\n\x0cLoadResponse\x12\x35\n\x05state\x18\x01 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\"\x9e\x02\n\x0bListRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x38\n\x06\x66ilter\x18\x02 \x01(\x0b\x32 .workflowstore.v1.WorkflowFilterR\x06\x66ilter\x12\x32\n\x04view\x18\x03 \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\x12\x14\n\x05limit\x18\x04 \x01(\x03R\x05limit\x12\x34\n\x08order_by\x18\x05 \x01(\x0e\x32\x19.workflowstore.v1.OrderByR\x07orderBy\x12\x1e\n\ndescending\x18\x06 \x01(\x08R\ndescending\x12\x1d\n\npage_token\x18\x07 \x01(\tR\tpageToken\"\xd6\x01\n\x0cListResponse\x12\x37\n\x06states\x18\x01 \x03(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x06states\x12%\n\x0estore_revision\x18\x02 \x01(\x04R\rstoreRevision\x12>\n\tmalformed\x18\x03 \x03(\x0b\x32 .workflowstore.v1.MalformedEntryR\tmalformed\x12&\n\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\"\x9e\x01\n\x0c\x43ountRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x38\n\x06\x66ilter\x18\x02 \x01(\x0b\x32 .workflowstore.v1.WorkflowFilterR\x06\x66ilter\x12\x18\n\x06status\x18\x03 \x01(\x08H\x00R\x06status\x12\x16\n\x05label\x18\x04 \x01(\tH\x00R\x05labelB\n\n\x08group_by\"\xd2\x01\n\rCountResponse\x12\x14\n\x05\x63ount\x18\x01 \x01(\x03R\x05\x63ount\x12\x34\n\x06groups\x18\x02 \x03(\x0b\x32\x1c.workflowstore.v1.CountGroupR\x06groups\x12%\n\x0eomitted_groups\x18\x03 \x01(\x03R\romittedGroups\x12\'\n\x0fmalformed_count\x18\x04 \x01(\x03R\x0emalformedCount\x12%\n\x0estore_revision\x18\x05 \x01(\x04R\rstoreRevision\"\x88\x01\n\nCountGroup\x12:\n\x06status\x18\x01 \x01(\x0e\x32 .workflowstore.v1.WorkflowStatusH\x00R\x06status\x12!\n\x0blabel_value\x18\x02 \x01(\tH\x00R\nlabelValue\x12\x14\n\x05\x63ount\x18\x03 \x01(\x03R\x05\x63ountB\x05\n\x03key\"V\n\x0eMalformedEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n\x08revision\x18\x02 \x01(\x04R\x08revision\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"\xc5\x01\n\rDeleteRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x1f\n\x0bworkflow_id\x18\x02 \x01(\tR\nworkflowId\x12\x30\n\x11\x65xpected_revision\x18\x03 \x01(\x04H\x00R\x10\x65xpectedRevision\x88\x01\x01\x12\x14\n\x05purge\x18\x04 \x01(\x08R\x05purge\x12\x1d\n\nrequest_id\x18\x05 \x01(\tR\trequestIdB\x14\n\x12_expected_revision\"*\n\x0e\x44\x65leteResponse\x12\x18\n\x07\x65xisted\x18\x01 \x01(\x08R\x07\x65xisted\"\xac\x02\n\x0cWatchRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x38\n\x06\x66ilter\x18\x02 \x01(\x0b\x32 .workflowstore.v1.WorkflowFilterR\x06\x66ilter\x12\x32\n\x04view\x18\x03 \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\x12\'\n\x0e\x61\x66ter_revision\x18\x04 \x01(\x04H\x00R\rafterRevision\x12\x1c\n\x08snapshot\x18\x05 \x01(\x08H\x00R\x08snapshot\x12\x46\n\x11\x62ucket_created_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x62ucketCreatedAtB\x07\n\x05start\"\xdc\x01\n\rWatchResponse\x12:\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .workflowstore.v1.WorkflowChangeR\x07\x63hanges\x12\x1a\n\x08revision\x18\x02 \x01(\x04R\x08revision\x12+\n\x11snapshot_complete\x18\x03 \x01(\x08R\x10snapshotComplete\x12\x46\n\x11\x62ucket_created_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x62ucketCreatedAt\"\xf6\x01\n\x0eWorkflowChange\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.workflowstore.v1.ChangeKindR\x04kind\x12\x1f\n\x0bworkflow_id\x18\x02 \x01(\tR\nworkflowId\x12\x1a\n\x08revision\x18\x03 \x01(\x04R\x08revision\x12\x35\n\x05state\x18\x04 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\x12>\n\tmalformed\x18\x05 \x01(\x0b\x32 .workflowstore.v1.MalformedEntryR\tmalformed\"\xbc\x01\n\x14ListRevisionsRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x1f\n\x0bworkflow_id\x18\x02 \x01(\tR\nworkflowId\x12\x32\n\x04view\x18\x03 \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\x12!\n\x0cnewest_first\x18\x04 \x01(\x08R\x0bnewestFirst\x12\x14\n\x05limit\x18\x05 \x01(\x03R\x05limit\"Y\n\x15ListRevisionsResponse\x12@\n\trevisions\x18\x01 \x03(\x0b\x32\".workflowstore.v1.WorkflowRevisionR\trevisions\"\x89\x02\n\x10WorkflowRevision\x12\x1a\n\x08revision\x18\x01 \x01(\x04R\x08revision\x12\x37\n\tstored_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08storedAt\x12\x37\n\x05state\x18\x03 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateH\x00R\x05state\x12\x1a\n\x07\x64\x65leted\x18\x04 \x01(\x08H\x00R\x07\x64\x65leted\x12@\n\tmalformed\x18\x05 \x01(\x0b\x32 .workflowstore.v1.MalformedEntryH\x00R\tmalformedB\t\n\x07written\"\xf4\x01\n\tItemError\x12\x12\n\x04\x63ode\x18\x01 \x01(\x05R\x04\x63ode\x12\x35\n\x06reason\x18\x02 \x01(\x0e\x32\x1d.workflowstore.v1.ErrorReasonR\x06reason\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x45\n\x08metadata\x18\x04 \x03(\x0b\x32).workflowstore.v1.ItemError.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x98\x01\n\x10SaveBatchRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x35\n\x05items\x18\x02 \x03(\x0b\x32\x1f.workflowstore.v1.SaveBatchItemR\x05items\x12\x16\n\x06\x61tomic\x18\x03 \x01(\x08R\x06\x61tomic\x12\x1d\n\nrequest_id\x18\x04 \x01(\tR\trequestId\"\x8e\x01\n\rSaveBatchItem\x12\x35\n\x05state\x18\x01 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\x12\x30\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00R\x10\x65xpectedRevision\x88\x01\x01\x42\x14\n\x12_expected_revision\"P\n\x11SaveBatchResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32!.workflowstore.v1.SaveBatchResultR\x07results\"\xd6\x01\n\x0fSaveBatchResult\x12\x1a\n\x08revision\x18\x01 \x01(\x04R\x08revision\x12\x39\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x31\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1b.workflowstore.v1.ItemErrorR\x05\x65rror\"\x81\x01\n\x10LoadBatchRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12!\n\x0cworkflow_ids\x18\x02 \x03(\tR\x0bworkflowIds\x12\x32\n\x04view\x18\x03 \x01(\x0e\x32\x1e.workflowstore.v1.WorkflowViewR\x04view\"P\n\x11LoadBatchResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32!.workflowstore.v1.LoadBatchResultR\x07results\"{\n\x0fLoadBatchResult\x12\x35\n\x05state\x18\x01 \x01(\x0b\x32\x1f.workflowstore.v1.WorkflowStateR\x05state\x12\x31\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.workflowstore.v1.ItemErrorR\x05\x65rror\"\x83\x02\n\x12\x44\x65leteBatchRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x37\n\x05items\x18\x02 \x03(\x0b\x32!.workflowstore.v1.DeleteBatchItemR\x05items\x12\x38\n\x06\x66ilter\x18\x03 \x01(\x0b\x32 .workflowstore.v1.WorkflowFilterR\x06\x66ilter\x12\x14\n\x05limit\x18\x04 \x01(\x05R\x05limit\x12\x17\n\x07\x64ry_run\x18\x05 \x01(\x08R\x06\x64ryRun\x12\x14\n\x05purge\x18\x06 \x01(\x08R\x05purge\x12\x1d\n\nrequest_id\x18\x07 \x01(\tR\trequestId\"z\n\x0f\x44\x65leteBatchItem\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\x12\x30\n\x11\x65xpected_revision\x18\x02 \x01(\x04H\x00R\x10\x65xpectedRevision\x88\x01\x01\x42\x14\n\x12_expected_revision\"}\n\x13\x44\x65leteBatchResponse\x12=\n\x07results\x18\x01 \x03(\x0b\x32#.workflowstore.v1.DeleteBatchResultR\x07results\x12\'\n\x0fremaining_count\x18\x02 \x01(\x03R\x0eremainingCount\"\x81\x01\n\x11\x44\x65leteBatchResult\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\x12\x18\n\x07\x65xisted\x18\x02 \x01(\x08R\x07\x65xisted\x12\x31\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.workflowstore.v1.ItemErrorR\x05\x65rror\"\x80\x01\n\rExportRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12\x38\n\x06\x66ilter\x18\x02 \x01(\x0b\x32 .workflowstore.v1.WorkflowFilterR\x06\x66ilter\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\"\x9f\x01\n\x0e\x45xportResponse\x12>\n\tdocuments\x18\x01 \x03(\x0b\x32 .workflowstore.v1.StoredDocumentR\tdocuments\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12%\n\x0estore_revision\x18\x03 \x01(\x04R\rstoreRevision\"Z\n\x0eStoredDocument\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n\x08revision\x18\x02 \x01(\x04R\x08revision\x12\x1a\n\x08\x64ocument\x18\x03 \x01(\x0cR\x08\x64ocument\"\xa6\x01\n\rImportRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\x12>\n\tdocuments\x18\x02 \x03(\x0b\x32 .workflowstore.v1.StoredDocumentR\tdocuments\x12=\n\x0bon_conflict\x18\x03 \x01(\x0e\x32\x1c.workflowstore.v1.OnConflictR\nonConflict\"J\n\x0eImportResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\x1e.workflowstore.v1.ImportResultR\x07results\"\x98\x01\n\x0cImportResult\x12\x39\n\x07outcome\x18\x01 \x01(\x0e\x32\x1f.workflowstore.v1.ImportOutcomeR\x07outcome\x12\x1a\n\x08revision\x18\x02 \x01(\x04R\x08revision\x12\x31\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.workflowstore.v1.ItemErrorR\x05\x65rror\"(\n\x0eGetInfoRequest\x12\x16\n\x06\x62ucket\x18\x01 \x01(\tR\x06\x62ucket\"\xe2\x03\n\x0fGetInfoResponse\x12%\n\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x12.\n\x13nats_server_version\x18\x02 \x01(\tR\x11natsServerVersion\x12#\n\rnats_embedded\x18\x03 \x01(\x08R\x0cnatsEmbedded\x12<\n\ndurability\x18\x04 \x01(\x0e\x32\x1c.workflowstore.v1.DurabilityR\ndurability\x12\x18\n\x07\x62uckets\x18\x05 \x03(\tR\x07\x62uckets\x12\x34\n\x06\x62ucket\x18\x06 \x01(\x0b\x32\x1c.workflowstore.v1.BucketInfoR\x06\x62ucket\x12%\n\x0estore_revision\x18\x07 \x01(\x04R\rstoreRevision\x12,\n\x12\x64ocument_bytes_max\x18\x08 \x01(\x03R\x10\x64ocumentBytesMax\x12\x31\n\x05index\x18\t \x01(\x0b\x32\x1b.workflowstore.v1.IndexInfoR\x05index\x12=\n\tretention\x18\n \x01(\x0b\x32\x1f.workflowstore.v1.RetentionInfoR\tretention\"\xc8\x01\n\rRetentionInfo\x12\x35\n\x05rules\x18\x01 \x03(\x0b\x32\x1f.workflowstore.v1.RetentionRuleR\x05rules\x12\x32\n\x15\x64\x65lete_marker_seconds\x18\x02 \x01(\x01R\x13\x64\x65leteMarkerSeconds\x12#\n\rdeleted_count\x18\x03 \x01(\x03R\x0c\x64\x65letedCount\x12\'\n\x0f\x63ompacted_count\x18\x04 \x01(\x03R\x0e\x63ompactedCount\"n\n\rRetentionRule\x12\x38\n\x06status\x18\x01 \x01(\x0e\x32 .workflowstore.v1.WorkflowStatusR\x06status\x12#\n\rafter_seconds\x18\x02 \x01(\x01R\x0c\x61\x66terSeconds\"\xb8\x01\n\tIndexInfo\x12\x1a\n\x08revision\x18\x01 \x01(\x04R\x08revision\x12\x10\n\x03lag\x18\x02 \x01(\x04R\x03lag\x12\x14\n\x05ready\x18\x03 \x01(\x08R\x05ready\x12%\n\x0eworkflow_count\x18\x04 \x01(\x03R\rworkflowCount\x12\'\n\x0fmalformed_count\x18\x05 \x01(\x03R\x0emalformedCount\x12\x17\n\x07on_disk\x18\x06 \x01(\x08R\x06onDisk\"\xdc\x02\n\nBucketInfo\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07history\x18\x02 \x01(\x03R\x07history\x12\x1a\n\x08replicas\x18\x03 \x01(\x03R\x08replicas\x12\x1b\n\tmax_bytes\x18\x04 \x01(\x03R\x08maxBytes\x12&\n\x0fmax_age_seconds\x18\x05 \x01(\x01R\rmaxAgeSeconds\x12\x17\n\x07on_disk\x18\x06 \x01(\x08R\x06onDisk\x12!\n\x0c\x61llow_direct\x18\x07 \x01(\x08R\x0b\x61llowDirect\x12\x1c\n\trevisions\x18\x08 \x01(\x04R\trevisions\x12\x14\n\x05\x62ytes\x18\t \x01(\x04R\x05\x62ytes\x12!\n\x0c\x61llow_atomic\x18\n \x01(\x08R\x0b\x61llowAtomic\x12,\n\x12request_id_seconds\x18\x0b \x01(\x01R\x10requestIdSeconds*o\n\x07OrderBy\x12\x18\n\x14ORDER_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14ORDER_BY_WORKFLOW_ID\x10\x01\x12\x17\n\x13ORDER_BY_CREATED_AT\x10\x02\x12\x17\n\x13ORDER_BY_UPDATED_AT\x10\x03*\x8f\x01\n\nChangeKind\x12\x1b\n\x17\x43HANGE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43HANGE_KIND_SAVED\x10\x01\x12\x17\n\x13\x43HANGE_KIND_DELETED\x10\x02\x12\x19\n\x15\x43HANGE_KIND_UNMATCHED\x10\x03\x12\x19\n\x15\x43HANGE_KIND_MALFORMED\x10\x04*p\n\nOnConflict\x12\x1b\n\x17ON_CONFLICT_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_CONFLICT_FAIL\x10\x01\x12\x14\n\x10ON_CONFLICT_SKIP\x10\x02\x12\x19\n\x15ON_CONFLICT_OVERWRITE\x10\x03*\x85\x01\n\rImportOutcome\x12\x1e\n\x1aIMPORT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16IMPORT_OUTCOME_WRITTEN\x10\x01\x12\x1c\n\x18IMPORT_OUTCOME_UNCHANGED\x10\x02\x12\x1a\n\x16IMPORT_OUTCOME_SKIPPED\x10\x03*d\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44URABILITY_FSYNC_ALWAYS\x10\x01\x12\x1d\n\x19\x44URABILITY_FSYNC_INTERVAL\x10\x02\x32\xee\x08\n\rWorkflowStore\x12\x45\n\x04Save\x12\x1d.workflowstore.v1.SaveRequest\x1a\x1e.workflowstore.v1.SaveResponse\x12K\n\x06Update\x12\x1f.workflowstore.v1.UpdateRequest\x1a .workflowstore.v1.UpdateResponse\x12\x45\n\x04Load\x12\x1d.workflowstore.v1.LoadRequest\x1a\x1e.workflowstore.v1.LoadResponse\x12G\n\x04List\x12\x1d.workflowstore.v1.ListRequest\x1a\x1e.workflowstore.v1.ListResponse0\x01\x12J\n\x05Watch\x12\x1e.workflowstore.v1.WatchRequest\x1a\x1f.workflowstore.v1.WatchResponse0\x01\x12\x62\n\rListRevisions\x12&.workflowstore.v1.ListRevisionsRequest\x1a\'.workflowstore.v1.ListRevisionsResponse0\x01\x12H\n\x05\x43ount\x12\x1e.workflowstore.v1.CountRequest\x1a\x1f.workflowstore.v1.CountResponse\x12K\n\x06\x44\x65lete\x12\x1f.workflowstore.v1.DeleteRequest\x1a .workflowstore.v1.DeleteResponse\x12T\n\tSaveBatch\x12\".workflowstore.v1.SaveBatchRequest\x1a#.workflowstore.v1.SaveBatchResponse\x12T\n\tLoadBatch\x12\".workflowstore.v1.LoadBatchRequest\x1a#.workflowstore.v1.LoadBatchResponse\x12Z\n\x0b\x44\x65leteBatch\x12$.workflowstore.v1.DeleteBatchRequest\x1a%.workflowstore.v1.DeleteBatchResponse\x12M\n\x06\x45xport\x12\x1f.workflowstore.v1.ExportRequest\x1a .workflowstore.v1.ExportResponse0\x01\x12K\n\x06Import\x12\x1f.workflowstore.v1.ImportRequest\x1a .workflowstore.v1.ImportResponse\x12N\n\x07GetInfo\x12 .workflowstore.v1.GetInfoRequest\x1a!.workflowstore.v1.GetInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'workflowstore.v1.workflow_store_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ORDERBY']._serialized_start=2937
-  _globals['_ORDERBY']._serialized_end=3048
-  _globals['_DURABILITY']._serialized_start=3050
-  _globals['_DURABILITY']._serialized_end=3150
-  _globals['_SAVEREQUEST']._serialized_start=172
-  _globals['_SAVEREQUEST']._serialized_end=336
-  _globals['_SAVERESPONSE']._serialized_start=339
-  _globals['_SAVERESPONSE']._serialized_end=499
-  _globals['_LOADREQUEST']._serialized_start=501
-  _globals['_LOADREQUEST']._serialized_end=623
-  _globals['_LOADRESPONSE']._serialized_start=625
-  _globals['_LOADRESPONSE']._serialized_end=694
-  _globals['_LISTREQUEST']._serialized_start=697
-  _globals['_LISTREQUEST']._serialized_end=983
-  _globals['_LISTRESPONSE']._serialized_start=986
-  _globals['_LISTRESPONSE']._serialized_end=1200
-  _globals['_COUNTREQUEST']._serialized_start=1203
-  _globals['_COUNTREQUEST']._serialized_end=1361
-  _globals['_COUNTRESPONSE']._serialized_start=1364
-  _globals['_COUNTRESPONSE']._serialized_end=1574
-  _globals['_COUNTGROUP']._serialized_start=1577
-  _globals['_COUNTGROUP']._serialized_end=1713
-  _globals['_MALFORMEDENTRY']._serialized_start=1715
-  _globals['_MALFORMEDENTRY']._serialized_end=1801
-  _globals['_DELETEREQUEST']._serialized_start=1804
-  _globals['_DELETEREQUEST']._serialized_end=1970
-  _globals['_DELETERESPONSE']._serialized_start=1972
-  _globals['_DELETERESPONSE']._serialized_end=2014
-  _globals['_GETINFOREQUEST']._serialized_start=2016
-  _globals['_GETINFOREQUEST']._serialized_end=2056
-  _globals['_GETINFORESPONSE']._serialized_start=2059
-  _globals['_GETINFORESPONSE']._serialized_end=2478
-  _globals['_INDEXINFO']._serialized_start=2481
-  _globals['_INDEXINFO']._serialized_end=2665
-  _globals['_BUCKETINFO']._serialized_start=2668
-  _globals['_BUCKETINFO']._serialized_end=2935
-  _globals['_WORKFLOWSTORE']._serialized_start=3153
-  _globals['_WORKFLOWSTORE']._serialized_end=3614
+  _globals['_UPDATEREQUEST_SETLABELSENTRY']._loaded_options = None
+  _globals['_UPDATEREQUEST_SETLABELSENTRY']._serialized_options = b'8\001'
+  _globals['_ITEMERROR_METADATAENTRY']._loaded_options = None
+  _globals['_ITEMERROR_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_ORDERBY']._serialized_start=8169
+  _globals['_ORDERBY']._serialized_end=8280
+  _globals['_CHANGEKIND']._serialized_start=8283
+  _globals['_CHANGEKIND']._serialized_end=8426
+  _globals['_ONCONFLICT']._serialized_start=8428
+  _globals['_ONCONFLICT']._serialized_end=8540
+  _globals['_IMPORTOUTCOME']._serialized_start=8543
+  _globals['_IMPORTOUTCOME']._serialized_end=8676
+  _globals['_DURABILITY']._serialized_start=8678
+  _globals['_DURABILITY']._serialized_end=8778
+  _globals['_SAVEREQUEST']._serialized_start=243
+  _globals['_SAVEREQUEST']._serialized_end=438
+  _globals['_SAVERESPONSE']._serialized_start=441
+  _globals['_SAVERESPONSE']._serialized_end=601
+  _globals['_UPDATEREQUEST']._serialized_start=604
+  _globals['_UPDATEREQUEST']._serialized_end=1200
+  _globals['_UPDATEREQUEST_SETLABELSENTRY']._serialized_start=1118
+  _globals['_UPDATEREQUEST_SETLABELSENTRY']._serialized_end=1178
+  _globals['_UPDATERESPONSE']._serialized_start=1202
+  _globals['_UPDATERESPONSE']._serialized_end=1301
+  _globals['_LOADREQUEST']._serialized_start=1303
+  _globals['_LOADREQUEST']._serialized_end=1425
+  _globals['_LOADRESPONSE']._serialized_start=1427
+  _globals['_LOADRESPONSE']._serialized_end=1496
+  _globals['_LISTREQUEST']._serialized_start=1499
+  _globals['_LISTREQUEST']._serialized_end=1785
+  _globals['_LISTRESPONSE']._serialized_start=1788
+  _globals['_LISTRESPONSE']._serialized_end=2002
+  _globals['_COUNTREQUEST']._serialized_start=2005
+  _globals['_COUNTREQUEST']._serialized_end=2163
+  _globals['_COUNTRESPONSE']._serialized_start=2166
+  _globals['_COUNTRESPONSE']._serialized_end=2376
+  _globals['_COUNTGROUP']._serialized_start=2379
+  _globals['_COUNTGROUP']._serialized_end=2515
+  _globals['_MALFORMEDENTRY']._serialized_start=2517
+  _globals['_MALFORMEDENTRY']._serialized_end=2603
+  _globals['_DELETEREQUEST']._serialized_start=2606
+  _globals['_DELETEREQUEST']._serialized_end=2803
+  _globals['_DELETERESPONSE']._serialized_start=2805
+  _globals['_DELETERESPONSE']._serialized_end=2847
+  _globals['_WATCHREQUEST']._serialized_start=2850
+  _globals['_WATCHREQUEST']._serialized_end=3150
+  _globals['_WATCHRESPONSE']._serialized_start=3153
+  _globals['_WATCHRESPONSE']._serialized_end=3373
+  _globals['_WORKFLOWCHANGE']._serialized_start=3376
+  _globals['_WORKFLOWCHANGE']._serialized_end=3622
+  _globals['_LISTREVISIONSREQUEST']._serialized_start=3625
+  _globals['_LISTREVISIONSREQUEST']._serialized_end=3813
+  _globals['_LISTREVISIONSRESPONSE']._serialized_start=3815
+  _globals['_LISTREVISIONSRESPONSE']._serialized_end=3904
+  _globals['_WORKFLOWREVISION']._serialized_start=3907
+  _globals['_WORKFLOWREVISION']._serialized_end=4172
+  _globals['_ITEMERROR']._serialized_start=4175
+  _globals['_ITEMERROR']._serialized_end=4419
+  _globals['_ITEMERROR_METADATAENTRY']._serialized_start=4360
+  _globals['_ITEMERROR_METADATAENTRY']._serialized_end=4419
+  _globals['_SAVEBATCHREQUEST']._serialized_start=4422
+  _globals['_SAVEBATCHREQUEST']._serialized_end=4574
+  _globals['_SAVEBATCHITEM']._serialized_start=4577
+  _globals['_SAVEBATCHITEM']._serialized_end=4719
+  _globals['_SAVEBATCHRESPONSE']._serialized_start=4721
+  _globals['_SAVEBATCHRESPONSE']._serialized_end=4801
+  _globals['_SAVEBATCHRESULT']._serialized_start=4804
+  _globals['_SAVEBATCHRESULT']._serialized_end=5018
+  _globals['_LOADBATCHREQUEST']._serialized_start=5021
+  _globals['_LOADBATCHREQUEST']._serialized_end=5150
+  _globals['_LOADBATCHRESPONSE']._serialized_start=5152
+  _globals['_LOADBATCHRESPONSE']._serialized_end=5232
+  _globals['_LOADBATCHRESULT']._serialized_start=5234
+  _globals['_LOADBATCHRESULT']._serialized_end=5357
+  _globals['_DELETEBATCHREQUEST']._serialized_start=5360
+  _globals['_DELETEBATCHREQUEST']._serialized_end=5619
+  _globals['_DELETEBATCHITEM']._serialized_start=5621
+  _globals['_DELETEBATCHITEM']._serialized_end=5743
+  _globals['_DELETEBATCHRESPONSE']._serialized_start=5745
+  _globals['_DELETEBATCHRESPONSE']._serialized_end=5870
+  _globals['_DELETEBATCHRESULT']._serialized_start=5873
+  _globals['_DELETEBATCHRESULT']._serialized_end=6002
+  _globals['_EXPORTREQUEST']._serialized_start=6005
+  _globals['_EXPORTREQUEST']._serialized_end=6133
+  _globals['_EXPORTRESPONSE']._serialized_start=6136
+  _globals['_EXPORTRESPONSE']._serialized_end=6295
+  _globals['_STOREDDOCUMENT']._serialized_start=6297
+  _globals['_STOREDDOCUMENT']._serialized_end=6387
+  _globals['_IMPORTREQUEST']._serialized_start=6390
+  _globals['_IMPORTREQUEST']._serialized_end=6556
+  _globals['_IMPORTRESPONSE']._serialized_start=6558
+  _globals['_IMPORTRESPONSE']._serialized_end=6632
+  _globals['_IMPORTRESULT']._serialized_start=6635
+  _globals['_IMPORTRESULT']._serialized_end=6787
+  _globals['_GETINFOREQUEST']._serialized_start=6789
+  _globals['_GETINFOREQUEST']._serialized_end=6829
+  _globals['_GETINFORESPONSE']._serialized_start=6832
+  _globals['_GETINFORESPONSE']._serialized_end=7314
+  _globals['_RETENTIONINFO']._serialized_start=7317
+  _globals['_RETENTIONINFO']._serialized_end=7517
+  _globals['_RETENTIONRULE']._serialized_start=7519
+  _globals['_RETENTIONRULE']._serialized_end=7629
+  _globals['_INDEXINFO']._serialized_start=7632
+  _globals['_INDEXINFO']._serialized_end=7816
+  _globals['_BUCKETINFO']._serialized_start=7819
+  _globals['_BUCKETINFO']._serialized_end=8167
+  _globals['_WORKFLOWSTORE']._serialized_start=8781
+  _globals['_WORKFLOWSTORE']._serialized_end=9915
 # @@protoc_insertion_point(module_scope)

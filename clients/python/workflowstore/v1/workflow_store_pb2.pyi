@@ -5,10 +5,12 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from workflowstore.v1 import error_reason_pb2 as _error_reason_pb2
 from workflowstore.v1 import workflow_filter_pb2 as _workflow_filter_pb2
 from workflowstore.v1 import workflow_state_pb2 as _workflow_state_pb2
 import builtins as _builtins
@@ -50,6 +52,102 @@ ORDER_BY_UPDATED_AT: OrderBy.ValueType  # 3
 """By the time of the last update, the earliest first."""
 Global___OrderBy: _TypeAlias = OrderBy  # noqa: Y015
 
+class _ChangeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChangeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHANGE_KIND_UNSPECIFIED: _ChangeKind.ValueType  # 0
+    """Never sent."""
+    CHANGE_KIND_SAVED: _ChangeKind.ValueType  # 1
+    """The workflow was saved and matches. Also what a snapshot consists of."""
+    CHANGE_KIND_DELETED: _ChangeKind.ValueType  # 2
+    """The workflow was deleted."""
+    CHANGE_KIND_UNMATCHED: _ChangeKind.ValueType  # 3
+    """The workflow was saved and does not match, though it did before. After a resume it also comes for workflows that did
+    not match before, as does DELETED: what a workflow was like before a change is known for recent ones only.
+    """
+    CHANGE_KIND_MALFORMED: _ChangeKind.ValueType  # 4
+    """Somebody has stored a document that cannot be decoded. Told whatever the filter; only a `workflow_id_prefix` leaves
+    out those of other ids.
+    """
+
+class ChangeKind(_ChangeKind, metaclass=_ChangeKindEnumTypeWrapper):
+    """ChangeKind is what a WorkflowChange tells."""
+
+CHANGE_KIND_UNSPECIFIED: ChangeKind.ValueType  # 0
+"""Never sent."""
+CHANGE_KIND_SAVED: ChangeKind.ValueType  # 1
+"""The workflow was saved and matches. Also what a snapshot consists of."""
+CHANGE_KIND_DELETED: ChangeKind.ValueType  # 2
+"""The workflow was deleted."""
+CHANGE_KIND_UNMATCHED: ChangeKind.ValueType  # 3
+"""The workflow was saved and does not match, though it did before. After a resume it also comes for workflows that did
+not match before, as does DELETED: what a workflow was like before a change is known for recent ones only.
+"""
+CHANGE_KIND_MALFORMED: ChangeKind.ValueType  # 4
+"""Somebody has stored a document that cannot be decoded. Told whatever the filter; only a `workflow_id_prefix` leaves
+out those of other ids.
+"""
+Global___ChangeKind: _TypeAlias = ChangeKind  # noqa: Y015
+
+class _OnConflict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnConflictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnConflict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_CONFLICT_UNSPECIFIED: _OnConflict.ValueType  # 0
+    """The default: FAIL."""
+    ON_CONFLICT_FAIL: _OnConflict.ValueType  # 1
+    """Leave it, and report the error ERROR_REASON_WORKFLOW_ALREADY_EXISTS."""
+    ON_CONFLICT_SKIP: _OnConflict.ValueType  # 2
+    """Leave it."""
+    ON_CONFLICT_OVERWRITE: _OnConflict.ValueType  # 3
+    """Replace it."""
+
+class OnConflict(_OnConflict, metaclass=_OnConflictEnumTypeWrapper):
+    """OnConflict is what an Import does where another document is stored under the key."""
+
+ON_CONFLICT_UNSPECIFIED: OnConflict.ValueType  # 0
+"""The default: FAIL."""
+ON_CONFLICT_FAIL: OnConflict.ValueType  # 1
+"""Leave it, and report the error ERROR_REASON_WORKFLOW_ALREADY_EXISTS."""
+ON_CONFLICT_SKIP: OnConflict.ValueType  # 2
+"""Leave it."""
+ON_CONFLICT_OVERWRITE: OnConflict.ValueType  # 3
+"""Replace it."""
+Global___OnConflict: _TypeAlias = OnConflict  # noqa: Y015
+
+class _ImportOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ImportOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImportOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    IMPORT_OUTCOME_UNSPECIFIED: _ImportOutcome.ValueType  # 0
+    """Nothing; see `error`."""
+    IMPORT_OUTCOME_WRITTEN: _ImportOutcome.ValueType  # 1
+    """It was stored."""
+    IMPORT_OUTCOME_UNCHANGED: _ImportOutcome.ValueType  # 2
+    """The same document was stored already."""
+    IMPORT_OUTCOME_SKIPPED: _ImportOutcome.ValueType  # 3
+    """Another document is stored, and was left."""
+
+class ImportOutcome(_ImportOutcome, metaclass=_ImportOutcomeEnumTypeWrapper):
+    """ImportOutcome is what an Import did with a document."""
+
+IMPORT_OUTCOME_UNSPECIFIED: ImportOutcome.ValueType  # 0
+"""Nothing; see `error`."""
+IMPORT_OUTCOME_WRITTEN: ImportOutcome.ValueType  # 1
+"""It was stored."""
+IMPORT_OUTCOME_UNCHANGED: ImportOutcome.ValueType  # 2
+"""The same document was stored already."""
+IMPORT_OUTCOME_SKIPPED: ImportOutcome.ValueType  # 3
+"""Another document is stored, and was left."""
+Global___ImportOutcome: _TypeAlias = ImportOutcome  # noqa: Y015
+
 class _Durability:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -83,10 +181,13 @@ class SaveRequest(_message.Message):
     BUCKET_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     expected_revision: _builtins.int
     """Absent = the last writer wins. 0 = the workflow must not exist. n = the stored state must be at revision n."""
+    request_id: _builtins.str
+    """Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none."""
     @_builtins.property
     def state(self) -> _workflow_state_pb2.WorkflowState:
         """The state. Required. Its stored form may have at most GetInfo's `document_bytes_max` bytes."""
@@ -97,10 +198,11 @@ class SaveRequest(_message.Message):
         bucket: _builtins.str = ...,
         state: _workflow_state_pb2.WorkflowState | None = ...,
         expected_revision: _builtins.int | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bucket", b"bucket", "expected_revision", b"expected_revision", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bucket", b"bucket", "expected_revision", b"expected_revision", "request_id", b"request_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -121,11 +223,13 @@ class SaveResponse(_message.Message):
     """The revision of the saved state."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """The creation time as stored."""
+        """The creation time as stored. Absent in the reply to a request that was sent again, when the state that it had saved
+        has been overwritten meanwhile.
+        """
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """The update time as stored."""
+        """The update time as stored. Absent as `created_at` is."""
 
     def __init__(
         self,
@@ -141,6 +245,135 @@ class SaveResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SaveResponse: _TypeAlias = SaveResponse  # noqa: Y015
+
+@_typing.final
+class UpdateRequest(_message.Message):
+    """UpdateRequest is what Update takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SetLabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    APPEND_HISTORY_FIELD_NUMBER: _builtins.int
+    SET_LABELS_FIELD_NUMBER: _builtins.int
+    REMOVE_LABELS_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    bucket: _builtins.str
+    """The bucket. Empty = the server's first."""
+    expected_revision: _builtins.int
+    """Absent = whatever the revision. n = the stored state must be at revision n. 0 = the workflow must not exist, which
+    needs `allow_missing`.
+    """
+    allow_missing: _builtins.bool
+    """Make the workflow when it does not exist, from an empty state whose `created_at` is the server's time."""
+    view: _workflow_state_pb2.WorkflowView.ValueType
+    """How much of the state to reply with. Default FULL."""
+    request_id: _builtins.str
+    """Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none."""
+    @_builtins.property
+    def state(self) -> _workflow_state_pb2.WorkflowState:
+        """Which workflow (`workflow_id`, required), and the new values of the fields that `update_mask` names. A field that is
+        given here and not named there is refused, but for those that are output only.
+        """
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
+        each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
+        the server's time.
+        """
+
+    @_builtins.property
+    def append_history(self) -> _containers.RepeatedCompositeFieldContainer[_workflow_state_pb2.HistoryEvent]:
+        """Events to put at the end of the history. The server numbers them on from the largest id in it, so leave their `id`
+        0; a `timestamp` that is absent is the server's time.
+        """
+
+    @_builtins.property
+    def set_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels to add or to replace, under the limits of WorkflowState.labels."""
+
+    @_builtins.property
+    def remove_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Keys of labels to remove. One that is not there is no error. At most 64."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _builtins.str = ...,
+        state: _workflow_state_pb2.WorkflowState | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        append_history: _abc.Iterable[_workflow_state_pb2.HistoryEvent] | None = ...,
+        set_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        remove_labels: _abc.Iterable[_builtins.str] | None = ...,
+        expected_revision: _builtins.int | None = ...,
+        allow_missing: _builtins.bool = ...,
+        view: _workflow_state_pb2.WorkflowView.ValueType = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "state", b"state", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "allow_missing", b"allow_missing", "append_history", b"append_history", "bucket", b"bucket", "expected_revision", b"expected_revision", "remove_labels", b"remove_labels", "request_id", b"request_id", "set_labels", b"set_labels", "state", b"state", "update_mask", b"update_mask", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___UpdateRequest: _TypeAlias = UpdateRequest  # noqa: Y015
+
+@_typing.final
+class UpdateResponse(_message.Message):
+    """UpdateResponse is what Update replies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision of the updated state."""
+    @_builtins.property
+    def state(self) -> _workflow_state_pb2.WorkflowState:
+        """The updated state. Absent in the reply to a request that was sent again, when the state that it had written has been
+        overwritten meanwhile.
+        """
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        state: _workflow_state_pb2.WorkflowState | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateResponse: _TypeAlias = UpdateResponse  # noqa: Y015
 
 @_typing.final
 class LoadRequest(_message.Message):
@@ -443,6 +676,7 @@ class DeleteRequest(_message.Message):
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
     PURGE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     workflow_id: _builtins.str
@@ -455,6 +689,8 @@ class DeleteRequest(_message.Message):
     """Also remove the old revisions that the bucket keeps of this workflow (its `history`), for good. False leaves
     them until newer ones push them out.
     """
+    request_id: _builtins.str
+    """Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none."""
     def __init__(
         self,
         *,
@@ -462,10 +698,11 @@ class DeleteRequest(_message.Message):
         workflow_id: _builtins.str = ...,
         expected_revision: _builtins.int | None = ...,
         purge: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bucket", b"bucket", "expected_revision", b"expected_revision", "purge", b"purge", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bucket", b"bucket", "expected_revision", b"expected_revision", "purge", b"purge", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -494,6 +731,857 @@ class DeleteResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteResponse: _TypeAlias = DeleteResponse  # noqa: Y015
+
+@_typing.final
+class WatchRequest(_message.Message):
+    """WatchRequest is what Watch takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    AFTER_REVISION_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    BUCKET_CREATED_AT_FIELD_NUMBER: _builtins.int
+    bucket: _builtins.str
+    """The bucket. Empty = the server's first."""
+    view: _workflow_state_pb2.WorkflowView.ValueType
+    """How much of each state to reply with. Default SUMMARY."""
+    after_revision: _builtins.int
+    """After this revision: that of a message of an earlier Watch, or the `store_revision` of a List or Count. 0 = with
+    the oldest that the bucket has. It must not be beyond the bucket's newest.
+    """
+    snapshot: _builtins.bool
+    """True = with the workflows that match now, followed by a message with `snapshot_complete`, followed by what changes.
+    False = now.
+    """
+    @_builtins.property
+    def filter(self) -> _workflow_filter_pb2.WorkflowFilter:
+        """Which workflows. Absent = all."""
+
+    @_builtins.property
+    def bucket_created_at(self) -> _timestamp_pb2.Timestamp:
+        """With `after_revision`: the `bucket_created_at` of the message that the revision is from. If the bucket has been made
+        anew since, its revisions mean something else, and the call is refused as OUT_OF_RANGE. Absent = not checked.
+        """
+
+    def __init__(
+        self,
+        *,
+        bucket: _builtins.str = ...,
+        filter: _workflow_filter_pb2.WorkflowFilter | None = ...,
+        view: _workflow_state_pb2.WorkflowView.ValueType = ...,
+        after_revision: _builtins.int = ...,
+        snapshot: _builtins.bool = ...,
+        bucket_created_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after_revision", b"after_revision", "bucket_created_at", b"bucket_created_at", "filter", b"filter", "snapshot", b"snapshot", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_revision", b"after_revision", "bucket", b"bucket", "bucket_created_at", b"bucket_created_at", "filter", b"filter", "snapshot", b"snapshot", "start", b"start", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_start: _TypeAlias = _typing.Literal["after_revision", "snapshot"]  # noqa: Y015
+    _WhichOneofArgType_start: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_start) -> _WhichOneofReturnType_start | None: ...
+
+Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
+
+@_typing.final
+class WatchResponse(_message.Message):
+    """WatchResponse is one message of a Watch: some changes, or none, to tell that there were none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_COMPLETE_FIELD_NUMBER: _builtins.int
+    BUCKET_CREATED_AT_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Everything up to this revision of the bucket has been told, by this message and those before it: a later Watch goes on
+    after it. A message without changes comes every few seconds while nothing is changed that matches. 0 = within a
+    snapshot: it cannot be resumed before it is complete.
+    """
+    snapshot_complete: _builtins.bool
+    """The snapshot is complete: all that matched at `revision` has been told. Only in the one message that ends it."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowChange]:
+        """What has changed, in the order of the revisions; in a snapshot, the workflows that match. At most 512 and, beyond the
+        first, at most 1 MiB.
+        """
+
+    @_builtins.property
+    def bucket_created_at(self) -> _timestamp_pb2.Timestamp:
+        """When the bucket was made; see WatchRequest.bucket_created_at."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___WorkflowChange] | None = ...,
+        revision: _builtins.int = ...,
+        snapshot_complete: _builtins.bool = ...,
+        bucket_created_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket_created_at", b"bucket_created_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_created_at", b"bucket_created_at", "changes", b"changes", "revision", b"revision", "snapshot_complete", b"snapshot_complete"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchResponse: _TypeAlias = WatchResponse  # noqa: Y015
+
+@_typing.final
+class WorkflowChange(_message.Message):
+    """WorkflowChange is one write to a workflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MALFORMED_FIELD_NUMBER: _builtins.int
+    kind: Global___ChangeKind.ValueType
+    """What it tells."""
+    workflow_id: _builtins.str
+    """The workflow. Empty for a malformed document whose key stands for no workflow."""
+    revision: _builtins.int
+    """The revision of the write."""
+    @_builtins.property
+    def state(self) -> _workflow_state_pb2.WorkflowState:
+        """The state, of SAVED and UNMATCHED."""
+
+    @_builtins.property
+    def malformed(self) -> Global___MalformedEntry:
+        """The document that cannot be decoded, of MALFORMED."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ChangeKind.ValueType = ...,
+        workflow_id: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        state: _workflow_state_pb2.WorkflowState | None = ...,
+        malformed: Global___MalformedEntry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["malformed", b"malformed", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "malformed", b"malformed", "revision", b"revision", "state", b"state", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkflowChange: _TypeAlias = WorkflowChange  # noqa: Y015
+
+@_typing.final
+class ListRevisionsRequest(_message.Message):
+    """ListRevisionsRequest is what ListRevisions takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    bucket: _builtins.str
+    """The bucket. Empty = the server's first."""
+    workflow_id: _builtins.str
+    """The workflow. Required, 1 to 1,024 bytes of UTF-8, any character but NUL."""
+    view: _workflow_state_pb2.WorkflowView.ValueType
+    """How much of each state to reply with. Default FULL."""
+    newest_first: _builtins.bool
+    """The newest first. False = the oldest first."""
+    limit: _builtins.int
+    """The most revisions to reply with. 0 = all that are kept. Negative is refused."""
+    def __init__(
+        self,
+        *,
+        bucket: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        view: _workflow_state_pb2.WorkflowView.ValueType = ...,
+        newest_first: _builtins.bool = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "limit", b"limit", "newest_first", b"newest_first", "view", b"view", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRevisionsRequest: _TypeAlias = ListRevisionsRequest  # noqa: Y015
+
+@_typing.final
+class ListRevisionsResponse(_message.Message):
+    """ListRevisionsResponse is some of the revisions, beyond the first at most 1 MiB."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowRevision]:
+        """The revisions, in the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        revisions: _abc.Iterable[Global___WorkflowRevision] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revisions", b"revisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRevisionsResponse: _TypeAlias = ListRevisionsResponse  # noqa: Y015
+
+@_typing.final
+class WorkflowRevision(_message.Message):
+    """WorkflowRevision is one write to a workflow that the bucket still has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    STORED_AT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    MALFORMED_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Its revision."""
+    deleted: _builtins.bool
+    """True: the workflow was deleted."""
+    @_builtins.property
+    def stored_at(self) -> _timestamp_pb2.Timestamp:
+        """When the storage took it."""
+
+    @_builtins.property
+    def state(self) -> _workflow_state_pb2.WorkflowState:
+        """A state."""
+
+    @_builtins.property
+    def malformed(self) -> Global___MalformedEntry:
+        """A document that cannot be decoded."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        stored_at: _timestamp_pb2.Timestamp | None = ...,
+        state: _workflow_state_pb2.WorkflowState | None = ...,
+        deleted: _builtins.bool = ...,
+        malformed: Global___MalformedEntry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "malformed", b"malformed", "state", b"state", "stored_at", b"stored_at", "written", b"written"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "malformed", b"malformed", "revision", b"revision", "state", b"state", "stored_at", b"stored_at", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_written: _TypeAlias = _typing.Literal["state", "deleted", "malformed"]  # noqa: Y015
+    _WhichOneofArgType_written: _TypeAlias = _typing.Literal["written", b"written"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_written) -> _WhichOneofReturnType_written | None: ...
+
+Global___WorkflowRevision: _TypeAlias = WorkflowRevision  # noqa: Y015
+
+@_typing.final
+class ItemError(_message.Message):
+    """ItemError is why one item of a batch has failed. The others are not affected."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The google.rpc.Code that a call for this item alone would have failed with."""
+    reason: _error_reason_pb2.ErrorReason.ValueType
+    """The reason."""
+    message: _builtins.str
+    """What has happened, for people."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The facts, with the keys shown at the reason."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        reason: _error_reason_pb2.ErrorReason.ValueType = ...,
+        message: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "metadata", b"metadata", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemError: _TypeAlias = ItemError  # noqa: Y015
+
+@_typing.final
+class SaveBatchRequest(_message.Message):
+    """SaveBatchRequest is what SaveBatch takes: at most 8 MiB in all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    ATOMIC_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    bucket: _builtins.str
+    """The bucket. Empty = the server's first."""
+    atomic: _builtins.bool
+    """True = all are saved or none, and nobody sees a part of them. The bucket must allow it (BucketInfo's `allow_atomic`)."""
+    request_id: _builtins.str
+    """Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaveBatchItem]:
+        """What to save. 1 to 1,000 items, no two of one workflow."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _builtins.str = ...,
+        items: _abc.Iterable[Global___SaveBatchItem] | None = ...,
+        atomic: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atomic", b"atomic", "bucket", b"bucket", "items", b"items", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SaveBatchRequest: _TypeAlias = SaveBatchRequest  # noqa: Y015
+
+@_typing.final
+class SaveBatchItem(_message.Message):
+    """SaveBatchItem is one state to save."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    expected_revision: _builtins.int
+    """Absent = the last writer wins. 0 = the workflow must not exist. n = the stored state must be at revision n."""
+    @_builtins.property
+    def state(self) -> _workflow_state_pb2.WorkflowState:
+        """The state. Required; see SaveRequest.state."""
+
+    def __init__(
+        self,
+        *,
+        state: _workflow_state_pb2.WorkflowState | None = ...,
+        expected_revision: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___SaveBatchItem: _TypeAlias = SaveBatchItem  # noqa: Y015
+
+@_typing.final
+class SaveBatchResponse(_message.Message):
+    """SaveBatchResponse is what SaveBatch replies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaveBatchResult]:
+        """What became of each item, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___SaveBatchResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SaveBatchResponse: _TypeAlias = SaveBatchResponse  # noqa: Y015
+
+@_typing.final
+class SaveBatchResult(_message.Message):
+    """SaveBatchResult is what became of one item."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision of the saved state. 0 = it was not saved."""
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """The creation time as stored; see SaveResponse.created_at."""
+
+    @_builtins.property
+    def updated_at(self) -> _timestamp_pb2.Timestamp:
+        """The update time as stored; see SaveResponse.updated_at."""
+
+    @_builtins.property
+    def error(self) -> Global___ItemError:
+        """Why it was not saved."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        updated_at: _timestamp_pb2.Timestamp | None = ...,
+        error: Global___ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "error", b"error", "updated_at", b"updated_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "error", b"error", "revision", b"revision", "updated_at", b"updated_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SaveBatchResult: _TypeAlias = SaveBatchResult  # noqa: Y015
+
+@_typing.final
+class LoadBatchRequest(_message.Message):
+    """LoadBatchRequest is what LoadBatch takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    WORKFLOW_IDS_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    bucket: _builtins.str
+    """The bucket. Empty = the server's first."""
+    view: _workflow_state_pb2.WorkflowView.ValueType
+    """How much of each state to reply with. Default FULL."""
+    @_builtins.property
+    def workflow_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The workflows. 1 to 1,000, no two alike, each under the rules of LoadRequest.workflow_id."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _builtins.str = ...,
+        workflow_ids: _abc.Iterable[_builtins.str] | None = ...,
+        view: _workflow_state_pb2.WorkflowView.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "view", b"view", "workflow_ids", b"workflow_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadBatchRequest: _TypeAlias = LoadBatchRequest  # noqa: Y015
+
+@_typing.final
+class LoadBatchResponse(_message.Message):
+    """LoadBatchResponse is what LoadBatch replies. It is kept below 4 MiB, which gRPC clients receive by default: states that
+    have no room in it have the error ERROR_REASON_REPLY_TOO_LARGE, to be asked for again. One of them always has room.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoadBatchResult]:
+        """What was found, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___LoadBatchResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadBatchResponse: _TypeAlias = LoadBatchResponse  # noqa: Y015
+
+@_typing.final
+class LoadBatchResult(_message.Message):
+    """LoadBatchResult is what was found of one workflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> _workflow_state_pb2.WorkflowState:
+        """The state."""
+
+    @_builtins.property
+    def error(self) -> Global___ItemError:
+        """Why there is no state: it does not exist, it cannot be decoded, or the reply has no room."""
+
+    def __init__(
+        self,
+        *,
+        state: _workflow_state_pb2.WorkflowState | None = ...,
+        error: Global___ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadBatchResult: _TypeAlias = LoadBatchResult  # noqa: Y015
+
+@_typing.final
+class DeleteBatchRequest(_message.Message):
+    """DeleteBatchRequest is what DeleteBatch takes: `items`, or else `filter` with `limit`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    PURGE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    bucket: _builtins.str
+    """The bucket. Empty = the server's first."""
+    limit: _builtins.int
+    """With `filter`, and required there: the most workflows to delete, 1 to 1,000, the first by workflow id. A request that
+    is sent again with its `request_id` deletes no more than this in all.
+    """
+    dry_run: _builtins.bool
+    """With `filter`: tell which would be deleted, and delete none."""
+    purge: _builtins.bool
+    """Also remove the old revisions that the bucket keeps; see DeleteRequest.purge."""
+    request_id: _builtins.str
+    """Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeleteBatchItem]:
+        """What to delete. At most 1,000 items, no two of one workflow."""
+
+    @_builtins.property
+    def filter(self) -> _workflow_filter_pb2.WorkflowFilter:
+        """Delete what matches. An empty filter matches all."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _builtins.str = ...,
+        items: _abc.Iterable[Global___DeleteBatchItem] | None = ...,
+        filter: _workflow_filter_pb2.WorkflowFilter | None = ...,
+        limit: _builtins.int = ...,
+        dry_run: _builtins.bool = ...,
+        purge: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "dry_run", b"dry_run", "filter", b"filter", "items", b"items", "limit", b"limit", "purge", b"purge", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBatchRequest: _TypeAlias = DeleteBatchRequest  # noqa: Y015
+
+@_typing.final
+class DeleteBatchItem(_message.Message):
+    """DeleteBatchItem is one workflow to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    """The workflow. Required, under the rules of DeleteRequest.workflow_id."""
+    expected_revision: _builtins.int
+    """Absent = whatever the revision. n = the stored state must be at revision n. 0 is refused."""
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___DeleteBatchItem: _TypeAlias = DeleteBatchItem  # noqa: Y015
+
+@_typing.final
+class DeleteBatchResponse(_message.Message):
+    """DeleteBatchResponse is what DeleteBatch replies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    REMAINING_COUNT_FIELD_NUMBER: _builtins.int
+    remaining_count: _builtins.int
+    """With `filter`: how many workflows match and are left, to tell whether to go on. After a dry run it counts those too
+    that would be deleted.
+    """
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeleteBatchResult]:
+        """What became of each item, in the order of the request; with `filter`, what became of each workflow that matched, up to
+        the limit.
+        """
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___DeleteBatchResult] | None = ...,
+        remaining_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["remaining_count", b"remaining_count", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBatchResponse: _TypeAlias = DeleteBatchResponse  # noqa: Y015
+
+@_typing.final
+class DeleteBatchResult(_message.Message):
+    """DeleteBatchResult is what became of one workflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    EXISTED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    """The workflow."""
+    existed: _builtins.bool
+    """Whether it existed and was deleted; in a dry run, whether it would be."""
+    @_builtins.property
+    def error(self) -> Global___ItemError:
+        """Why it was not deleted."""
+
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        existed: _builtins.bool = ...,
+        error: Global___ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "existed", b"existed", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteBatchResult: _TypeAlias = DeleteBatchResult  # noqa: Y015
+
+@_typing.final
+class ExportRequest(_message.Message):
+    """ExportRequest is what Export takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    bucket: _builtins.str
+    """The bucket. Empty = the server's first."""
+    page_token: _builtins.str
+    """The `next_page_token` of a chunk, to go on after that chunk with the same bucket and filter. Empty = from the
+    beginning.
+    """
+    @_builtins.property
+    def filter(self) -> _workflow_filter_pb2.WorkflowFilter:
+        """Which workflows. Absent = all."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _builtins.str = ...,
+        filter: _workflow_filter_pb2.WorkflowFilter | None = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "filter", b"filter", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRequest: _TypeAlias = ExportRequest  # noqa: Y015
+
+@_typing.final
+class ExportResponse(_message.Message):
+    """ExportResponse is one chunk of an Export: at most 512 documents and, beyond the first, at most 1 MiB."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STORE_REVISION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Resumes the Export after this chunk. Empty = nothing is left."""
+    store_revision: _builtins.int
+    """Every write up to this revision of the bucket is reflected in this chunk and in those that follow in the stream."""
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredDocument]:
+        """The documents."""
+
+    def __init__(
+        self,
+        *,
+        documents: _abc.Iterable[Global___StoredDocument] | None = ...,
+        next_page_token: _builtins.str = ...,
+        store_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "next_page_token", b"next_page_token", "store_revision", b"store_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportResponse: _TypeAlias = ExportResponse  # noqa: Y015
+
+@_typing.final
+class StoredDocument(_message.Message):
+    """StoredDocument is a document as it lies in the bucket."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its key: the workflow id where that can be a key, else `=` and the id's UTF-8 as base64url. Up to 2,000 letters, digits
+    and characters of `-/_=.`, with no dot at either end and no two in a row.
+    """
+    revision: _builtins.int
+    """Its revision. Ignored by Import: a bucket numbers its writes itself."""
+    document: _builtins.bytes
+    """Its bytes."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        document: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "key", b"key", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredDocument: _TypeAlias = StoredDocument  # noqa: Y015
+
+@_typing.final
+class ImportRequest(_message.Message):
+    """ImportRequest is what Import takes: at most 8 MiB in all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUCKET_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    ON_CONFLICT_FIELD_NUMBER: _builtins.int
+    bucket: _builtins.str
+    """The bucket. Empty = the server's first."""
+    on_conflict: Global___OnConflict.ValueType
+    """What to do where another document is stored under the key. Default FAIL."""
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredDocument]:
+        """The documents. 1 to 1,000, no two with one key."""
+
+    def __init__(
+        self,
+        *,
+        bucket: _builtins.str = ...,
+        documents: _abc.Iterable[Global___StoredDocument] | None = ...,
+        on_conflict: Global___OnConflict.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "documents", b"documents", "on_conflict", b"on_conflict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportRequest: _TypeAlias = ImportRequest  # noqa: Y015
+
+@_typing.final
+class ImportResponse(_message.Message):
+    """ImportResponse is what Import replies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportResult]:
+        """What became of each document, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ImportResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportResponse: _TypeAlias = ImportResponse  # noqa: Y015
+
+@_typing.final
+class ImportResult(_message.Message):
+    """ImportResult is what became of one document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    outcome: Global___ImportOutcome.ValueType
+    """What was done."""
+    revision: _builtins.int
+    """The revision that is stored under the key now. 0 with an error."""
+    @_builtins.property
+    def error(self) -> Global___ItemError:
+        """Why it was not stored."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___ImportOutcome.ValueType = ...,
+        revision: _builtins.int = ...,
+        error: Global___ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportResult: _TypeAlias = ImportResult  # noqa: Y015
 
 @_typing.final
 class GetInfoRequest(_message.Message):
@@ -532,6 +1620,7 @@ class GetInfoResponse(_message.Message):
     STORE_REVISION_FIELD_NUMBER: _builtins.int
     DOCUMENT_BYTES_MAX_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
     server_version: _builtins.str
     """Version of this server."""
     nats_server_version: _builtins.str
@@ -556,6 +1645,10 @@ class GetInfoResponse(_message.Message):
     def index(self) -> Global___IndexInfo:
         """The index of the bucket on this server, which answers List and Count."""
 
+    @_builtins.property
+    def retention(self) -> Global___RetentionInfo:
+        """What the server removes from the bucket by itself."""
+
     def __init__(
         self,
         *,
@@ -568,14 +1661,79 @@ class GetInfoResponse(_message.Message):
         store_revision: _builtins.int = ...,
         document_bytes_max: _builtins.int = ...,
         index: Global___IndexInfo | None = ...,
+        retention: Global___RetentionInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "index", b"index"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "index", b"index", "retention", b"retention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "buckets", b"buckets", "document_bytes_max", b"document_bytes_max", "durability", b"durability", "index", b"index", "nats_embedded", b"nats_embedded", "nats_server_version", b"nats_server_version", "server_version", b"server_version", "store_revision", b"store_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "buckets", b"buckets", "document_bytes_max", b"document_bytes_max", "durability", b"durability", "index", b"index", "nats_embedded", b"nats_embedded", "nats_server_version", b"nats_server_version", "retention", b"retention", "server_version", b"server_version", "store_revision", b"store_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetInfoResponse: _TypeAlias = GetInfoResponse  # noqa: Y015
+
+@_typing.final
+class RetentionInfo(_message.Message):
+    """RetentionInfo is what a server removes from a bucket by itself, and has removed since it started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    DELETE_MARKER_SECONDS_FIELD_NUMBER: _builtins.int
+    DELETED_COUNT_FIELD_NUMBER: _builtins.int
+    COMPACTED_COUNT_FIELD_NUMBER: _builtins.int
+    delete_marker_seconds: _builtins.float
+    """How old a delete marker becomes before it is removed, in seconds. 0 = as old as the bucket lets it. A Watch cannot
+    resume further back.
+    """
+    deleted_count: _builtins.int
+    """Workflows that this server has deleted by the rules."""
+    compacted_count: _builtins.int
+    """Delete markers that this server has removed."""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetentionRule]:
+        """Which workflows are deleted, and when. Empty = none."""
+
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___RetentionRule] | None = ...,
+        delete_marker_seconds: _builtins.float = ...,
+        deleted_count: _builtins.int = ...,
+        compacted_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compacted_count", b"compacted_count", "delete_marker_seconds", b"delete_marker_seconds", "deleted_count", b"deleted_count", "rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetentionInfo: _TypeAlias = RetentionInfo  # noqa: Y015
+
+@_typing.final
+class RetentionRule(_message.Message):
+    """RetentionRule deletes the workflows of one status."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    AFTER_SECONDS_FIELD_NUMBER: _builtins.int
+    status: _workflow_state_pb2.WorkflowStatus.ValueType
+    """The status: COMPLETED, FAILED or CANCELED."""
+    after_seconds: _builtins.float
+    """How long after their last update they are deleted, in seconds."""
+    def __init__(
+        self,
+        *,
+        status: _workflow_state_pb2.WorkflowStatus.ValueType = ...,
+        after_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_seconds", b"after_seconds", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetentionRule: _TypeAlias = RetentionRule  # noqa: Y015
 
 @_typing.final
 class IndexInfo(_message.Message):
@@ -638,6 +1796,8 @@ class BucketInfo(_message.Message):
     ALLOW_DIRECT_FIELD_NUMBER: _builtins.int
     REVISIONS_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
+    ALLOW_ATOMIC_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_SECONDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     history: _builtins.int
@@ -656,6 +1816,10 @@ class BucketInfo(_message.Message):
     """Revisions it holds, delete markers included."""
     bytes: _builtins.int
     """Bytes it holds."""
+    allow_atomic: _builtins.bool
+    """Whether atomic batches are allowed; see SaveBatchRequest.atomic."""
+    request_id_seconds: _builtins.float
+    """How long a `request_id` is known, in seconds."""
     def __init__(
         self,
         *,
@@ -668,10 +1832,12 @@ class BucketInfo(_message.Message):
         allow_direct: _builtins.bool = ...,
         revisions: _builtins.int = ...,
         bytes: _builtins.int = ...,
+        allow_atomic: _builtins.bool = ...,
+        request_id_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_direct", b"allow_direct", "bytes", b"bytes", "history", b"history", "max_age_seconds", b"max_age_seconds", "max_bytes", b"max_bytes", "name", b"name", "on_disk", b"on_disk", "replicas", b"replicas", "revisions", b"revisions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_atomic", b"allow_atomic", "allow_direct", b"allow_direct", "bytes", b"bytes", "history", b"history", "max_age_seconds", b"max_age_seconds", "max_bytes", b"max_bytes", "name", b"name", "on_disk", b"on_disk", "replicas", b"replicas", "request_id_seconds", b"request_id_seconds", "revisions", b"revisions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

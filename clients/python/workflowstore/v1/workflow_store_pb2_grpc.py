@@ -30,6 +30,12 @@ class WorkflowStoreStub(object):
 
     Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
+    as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
+    unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
+    call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
+    the request had written had been overwritten before. Without an id each call is a request of its own.
     """
 
     def __init__(self, channel):
@@ -43,6 +49,11 @@ class WorkflowStoreStub(object):
                 request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.SaveRequest.SerializeToString,
                 response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.SaveResponse.FromString,
                 _registered_method=True)
+        self.Update = channel.unary_unary(
+                '/workflowstore.v1.WorkflowStore/Update',
+                request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.UpdateRequest.SerializeToString,
+                response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.UpdateResponse.FromString,
+                _registered_method=True)
         self.Load = channel.unary_unary(
                 '/workflowstore.v1.WorkflowStore/Load',
                 request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.LoadRequest.SerializeToString,
@@ -53,6 +64,16 @@ class WorkflowStoreStub(object):
                 request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListRequest.SerializeToString,
                 response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListResponse.FromString,
                 _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/workflowstore.v1.WorkflowStore/Watch',
+                request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.WatchRequest.SerializeToString,
+                response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.WatchResponse.FromString,
+                _registered_method=True)
+        self.ListRevisions = channel.unary_stream(
+                '/workflowstore.v1.WorkflowStore/ListRevisions',
+                request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListRevisionsRequest.SerializeToString,
+                response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListRevisionsResponse.FromString,
+                _registered_method=True)
         self.Count = channel.unary_unary(
                 '/workflowstore.v1.WorkflowStore/Count',
                 request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.CountRequest.SerializeToString,
@@ -62,6 +83,31 @@ class WorkflowStoreStub(object):
                 '/workflowstore.v1.WorkflowStore/Delete',
                 request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.DeleteRequest.SerializeToString,
                 response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.DeleteResponse.FromString,
+                _registered_method=True)
+        self.SaveBatch = channel.unary_unary(
+                '/workflowstore.v1.WorkflowStore/SaveBatch',
+                request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.SaveBatchRequest.SerializeToString,
+                response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.SaveBatchResponse.FromString,
+                _registered_method=True)
+        self.LoadBatch = channel.unary_unary(
+                '/workflowstore.v1.WorkflowStore/LoadBatch',
+                request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.LoadBatchRequest.SerializeToString,
+                response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.LoadBatchResponse.FromString,
+                _registered_method=True)
+        self.DeleteBatch = channel.unary_unary(
+                '/workflowstore.v1.WorkflowStore/DeleteBatch',
+                request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.DeleteBatchRequest.SerializeToString,
+                response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.DeleteBatchResponse.FromString,
+                _registered_method=True)
+        self.Export = channel.unary_stream(
+                '/workflowstore.v1.WorkflowStore/Export',
+                request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.ExportRequest.SerializeToString,
+                response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.ExportResponse.FromString,
+                _registered_method=True)
+        self.Import = channel.unary_unary(
+                '/workflowstore.v1.WorkflowStore/Import',
+                request_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.ImportRequest.SerializeToString,
+                response_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.ImportResponse.FromString,
                 _registered_method=True)
         self.GetInfo = channel.unary_unary(
                 '/workflowstore.v1.WorkflowStore/GetInfo',
@@ -75,6 +121,12 @@ class WorkflowStoreServicer(object):
 
     Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
+    as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
+    unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
+    call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
+    the request had written had been overwritten before. Without an id each call is a request of its own.
     """
 
     def Save(self, request, context):
@@ -83,6 +135,18 @@ class WorkflowStoreServicer(object):
 
         Errors: INVALID_ARGUMENT, ALREADY_EXISTS and ABORTED (`expected_revision`), RESOURCE_EXHAUSTED (size, storage),
         UNAVAILABLE (see the `outcome` of ERROR_REASON_STORAGE_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Update(self, request, context):
+        """Update changes parts of a stored state: fields, labels, events at the end of the history. The server reads, changes
+        and writes, and does it again when somebody else has written in between, so that no change is lost. What is not
+        named stays as it is.
+
+        Errors: INVALID_ARGUMENT, NOT_FOUND (unless `allow_missing`), ABORTED (`expected_revision`, contention),
+        RESOURCE_EXHAUSTED (size, storage), DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,6 +184,39 @@ class WorkflowStoreServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request, context):
+        """Watch streams changes as they are made: saved states that match, workflows that no longer match, deleted ones.
+
+        It begins where the request says, and its first message comes at once. Changes come in the order of their
+        revisions, each once. Of a workflow that is written faster than it is watched, or was written while nobody watched,
+        the bucket may have forgotten all but the newest revisions (BucketInfo's `history`); those that it keeps all come.
+        Every message carries the revision after which a later Watch goes on. What a List or Count reflects goes up to its
+        `store_revision`: a Watch after that revision misses nothing.
+
+        The stream has no end of its own. It ends as UNAVAILABLE when the server stops (ERROR_REASON_SHUTTING_DOWN), and as
+        RESOURCE_EXHAUSTED when the reader is so slow that changes would pile up (ERROR_REASON_WATCH_TOO_SLOW); watch again
+        after the revision of the last message. While NATS is away the stream is silent, and goes on when it is back.
+
+        What the bucket loses without a message, by the age that it is limited to, a message's time to live or a purge by
+        hand, is told as deleted at the revision that the bucket then has, but not again to those who resume before it.
+
+        Errors: INVALID_ARGUMENT, OUT_OF_RANGE (changes after `after_revision` may be forgotten: begin with a snapshot),
+        FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE, RESOURCE_EXHAUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRevisions(self, request, context):
+        """ListRevisions streams the revisions that the bucket keeps of one workflow (BucketInfo's `history`, of which the
+        newest is the stored state), delete markers included.
+
+        Errors: INVALID_ARGUMENT, NOT_FOUND (no revision is stored), UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Count(self, request, context):
         """Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
         acknowledged before the call, as List does.
@@ -136,6 +233,59 @@ class WorkflowStoreServicer(object):
 
         Errors: INVALID_ARGUMENT, ABORTED (`expected_revision`, contention), UNAVAILABLE (see the `outcome` of
         ERROR_REASON_STORAGE_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SaveBatch(self, request, context):
+        """SaveBatch writes up to 1,000 states, each as Save does: apart from one another, or all or nothing (`atomic`).
+
+        Errors, of the whole call: INVALID_ARGUMENT (nothing was written); with a `request_id` UNAVAILABLE, to be sent again
+        with that id (what was written is not written again); for `atomic` those of Save and FAILED_PRECONDITION (the bucket
+        does not allow atomic batches). Otherwise each item has its own result or error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadBatch(self, request, context):
+        """LoadBatch reads up to 1,000 states at once.
+
+        Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBatch(self, request, context):
+        """DeleteBatch removes up to 1,000 workflows: those that are named, or those that match a filter. Each is removed apart
+        from the others. One that matched and was changed before it could be removed is left, and has an error.
+
+        Errors, of the whole call: INVALID_ARGUMENT (nothing was removed); with a `request_id` UNAVAILABLE, to be sent again
+        with that id (what was removed is not removed again); with a filter also those of List. Otherwise each workflow has its
+        own result or error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Export(self, request, context):
+        """Export streams the stored documents of all workflows that match, byte for byte, and those that cannot be decoded, as
+        a List by workflow id does. It is a backup that Import takes back.
+
+        Errors: as List.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Import(self, request, context):
+        """Import stores up to 1,000 documents byte for byte. A document that is stored already is left alone and is no
+        conflict, so that an import which was cut off can be repeated.
+
+        Errors, of the whole call: INVALID_ARGUMENT (nothing was written), UNAVAILABLE. Otherwise each document has its own
+        result or error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +308,11 @@ def add_WorkflowStoreServicer_to_server(servicer, server):
                     request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.SaveRequest.FromString,
                     response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.SaveResponse.SerializeToString,
             ),
+            'Update': grpc.unary_unary_rpc_method_handler(
+                    servicer.Update,
+                    request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.UpdateRequest.FromString,
+                    response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.UpdateResponse.SerializeToString,
+            ),
             'Load': grpc.unary_unary_rpc_method_handler(
                     servicer.Load,
                     request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.LoadRequest.FromString,
@@ -168,6 +323,16 @@ def add_WorkflowStoreServicer_to_server(servicer, server):
                     request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListRequest.FromString,
                     response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListResponse.SerializeToString,
             ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.WatchRequest.FromString,
+                    response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.WatchResponse.SerializeToString,
+            ),
+            'ListRevisions': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListRevisions,
+                    request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListRevisionsRequest.FromString,
+                    response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.ListRevisionsResponse.SerializeToString,
+            ),
             'Count': grpc.unary_unary_rpc_method_handler(
                     servicer.Count,
                     request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.CountRequest.FromString,
@@ -177,6 +342,31 @@ def add_WorkflowStoreServicer_to_server(servicer, server):
                     servicer.Delete,
                     request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.DeleteRequest.FromString,
                     response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.DeleteResponse.SerializeToString,
+            ),
+            'SaveBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.SaveBatch,
+                    request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.SaveBatchRequest.FromString,
+                    response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.SaveBatchResponse.SerializeToString,
+            ),
+            'LoadBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadBatch,
+                    request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.LoadBatchRequest.FromString,
+                    response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.LoadBatchResponse.SerializeToString,
+            ),
+            'DeleteBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBatch,
+                    request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.DeleteBatchRequest.FromString,
+                    response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.DeleteBatchResponse.SerializeToString,
+            ),
+            'Export': grpc.unary_stream_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.ExportRequest.FromString,
+                    response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.ExportResponse.SerializeToString,
+            ),
+            'Import': grpc.unary_unary_rpc_method_handler(
+                    servicer.Import,
+                    request_deserializer=workflowstore_dot_v1_dot_workflow__store__pb2.ImportRequest.FromString,
+                    response_serializer=workflowstore_dot_v1_dot_workflow__store__pb2.ImportResponse.SerializeToString,
             ),
             'GetInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInfo,
@@ -196,6 +386,12 @@ class WorkflowStore(object):
 
     Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
+    as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
+    unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
+    call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
+    the request had written had been overwritten before. Without an id each call is a request of its own.
     """
 
     @staticmethod
@@ -215,6 +411,33 @@ class WorkflowStore(object):
             '/workflowstore.v1.WorkflowStore/Save',
             workflowstore_dot_v1_dot_workflow__store__pb2.SaveRequest.SerializeToString,
             workflowstore_dot_v1_dot_workflow__store__pb2.SaveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Update(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/workflowstore.v1.WorkflowStore/Update',
+            workflowstore_dot_v1_dot_workflow__store__pb2.UpdateRequest.SerializeToString,
+            workflowstore_dot_v1_dot_workflow__store__pb2.UpdateResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -280,6 +503,60 @@ class WorkflowStore(object):
             _registered_method=True)
 
     @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/workflowstore.v1.WorkflowStore/Watch',
+            workflowstore_dot_v1_dot_workflow__store__pb2.WatchRequest.SerializeToString,
+            workflowstore_dot_v1_dot_workflow__store__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/workflowstore.v1.WorkflowStore/ListRevisions',
+            workflowstore_dot_v1_dot_workflow__store__pb2.ListRevisionsRequest.SerializeToString,
+            workflowstore_dot_v1_dot_workflow__store__pb2.ListRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Count(request,
             target,
             options=(),
@@ -323,6 +600,141 @@ class WorkflowStore(object):
             '/workflowstore.v1.WorkflowStore/Delete',
             workflowstore_dot_v1_dot_workflow__store__pb2.DeleteRequest.SerializeToString,
             workflowstore_dot_v1_dot_workflow__store__pb2.DeleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SaveBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/workflowstore.v1.WorkflowStore/SaveBatch',
+            workflowstore_dot_v1_dot_workflow__store__pb2.SaveBatchRequest.SerializeToString,
+            workflowstore_dot_v1_dot_workflow__store__pb2.SaveBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/workflowstore.v1.WorkflowStore/LoadBatch',
+            workflowstore_dot_v1_dot_workflow__store__pb2.LoadBatchRequest.SerializeToString,
+            workflowstore_dot_v1_dot_workflow__store__pb2.LoadBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/workflowstore.v1.WorkflowStore/DeleteBatch',
+            workflowstore_dot_v1_dot_workflow__store__pb2.DeleteBatchRequest.SerializeToString,
+            workflowstore_dot_v1_dot_workflow__store__pb2.DeleteBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/workflowstore.v1.WorkflowStore/Export',
+            workflowstore_dot_v1_dot_workflow__store__pb2.ExportRequest.SerializeToString,
+            workflowstore_dot_v1_dot_workflow__store__pb2.ExportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Import(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/workflowstore.v1.WorkflowStore/Import',
+            workflowstore_dot_v1_dot_workflow__store__pb2.ImportRequest.SerializeToString,
+            workflowstore_dot_v1_dot_workflow__store__pb2.ImportResponse.FromString,
             options,
             channel_credentials,
             insecure,

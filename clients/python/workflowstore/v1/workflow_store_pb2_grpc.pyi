@@ -31,6 +31,12 @@ class WorkflowStoreStub:
 
     Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
+    as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
+    unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
+    call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
+    the request had written had been overwritten before. Without an id each call is a request of its own.
     """
 
     @_typing.overload
@@ -43,6 +49,14 @@ class WorkflowStoreStub:
 
     Errors: INVALID_ARGUMENT, ALREADY_EXISTS and ABORTED (`expected_revision`), RESOURCE_EXHAUSTED (size, storage),
     UNAVAILABLE (see the `outcome` of ERROR_REASON_STORAGE_UNAVAILABLE).
+    """
+    Update: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.UpdateRequest, _workflow_store_pb2.UpdateResponse]
+    """Update changes parts of a stored state: fields, labels, events at the end of the history. The server reads, changes
+    and writes, and does it again when somebody else has written in between, so that no change is lost. What is not
+    named stays as it is.
+
+    Errors: INVALID_ARGUMENT, NOT_FOUND (unless `allow_missing`), ABORTED (`expected_revision`, contention),
+    RESOURCE_EXHAUSTED (size, storage), DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
     """
     Load: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.LoadRequest, _workflow_store_pb2.LoadResponse]
     """Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
@@ -68,6 +82,31 @@ class WorkflowStoreStub:
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
     ERROR_REASON_INDEX_BEHIND).
     """
+    Watch: _grpc.UnaryStreamMultiCallable[_workflow_store_pb2.WatchRequest, _workflow_store_pb2.WatchResponse]
+    """Watch streams changes as they are made: saved states that match, workflows that no longer match, deleted ones.
+
+    It begins where the request says, and its first message comes at once. Changes come in the order of their
+    revisions, each once. Of a workflow that is written faster than it is watched, or was written while nobody watched,
+    the bucket may have forgotten all but the newest revisions (BucketInfo's `history`); those that it keeps all come.
+    Every message carries the revision after which a later Watch goes on. What a List or Count reflects goes up to its
+    `store_revision`: a Watch after that revision misses nothing.
+
+    The stream has no end of its own. It ends as UNAVAILABLE when the server stops (ERROR_REASON_SHUTTING_DOWN), and as
+    RESOURCE_EXHAUSTED when the reader is so slow that changes would pile up (ERROR_REASON_WATCH_TOO_SLOW); watch again
+    after the revision of the last message. While NATS is away the stream is silent, and goes on when it is back.
+
+    What the bucket loses without a message, by the age that it is limited to, a message's time to live or a purge by
+    hand, is told as deleted at the revision that the bucket then has, but not again to those who resume before it.
+
+    Errors: INVALID_ARGUMENT, OUT_OF_RANGE (changes after `after_revision` may be forgotten: begin with a snapshot),
+    FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE, RESOURCE_EXHAUSTED.
+    """
+    ListRevisions: _grpc.UnaryStreamMultiCallable[_workflow_store_pb2.ListRevisionsRequest, _workflow_store_pb2.ListRevisionsResponse]
+    """ListRevisions streams the revisions that the bucket keeps of one workflow (BucketInfo's `history`, of which the
+    newest is the stored state), delete markers included.
+
+    Errors: INVALID_ARGUMENT, NOT_FOUND (no revision is stored), UNAVAILABLE.
+    """
     Count: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.CountRequest, _workflow_store_pb2.CountResponse]
     """Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
     acknowledged before the call, as List does.
@@ -81,6 +120,39 @@ class WorkflowStoreStub:
     Errors: INVALID_ARGUMENT, ABORTED (`expected_revision`, contention), UNAVAILABLE (see the `outcome` of
     ERROR_REASON_STORAGE_UNAVAILABLE).
     """
+    SaveBatch: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.SaveBatchRequest, _workflow_store_pb2.SaveBatchResponse]
+    """SaveBatch writes up to 1,000 states, each as Save does: apart from one another, or all or nothing (`atomic`).
+
+    Errors, of the whole call: INVALID_ARGUMENT (nothing was written); with a `request_id` UNAVAILABLE, to be sent again
+    with that id (what was written is not written again); for `atomic` those of Save and FAILED_PRECONDITION (the bucket
+    does not allow atomic batches). Otherwise each item has its own result or error.
+    """
+    LoadBatch: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.LoadBatchRequest, _workflow_store_pb2.LoadBatchResponse]
+    """LoadBatch reads up to 1,000 states at once.
+
+    Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+    """
+    DeleteBatch: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.DeleteBatchRequest, _workflow_store_pb2.DeleteBatchResponse]
+    """DeleteBatch removes up to 1,000 workflows: those that are named, or those that match a filter. Each is removed apart
+    from the others. One that matched and was changed before it could be removed is left, and has an error.
+
+    Errors, of the whole call: INVALID_ARGUMENT (nothing was removed); with a `request_id` UNAVAILABLE, to be sent again
+    with that id (what was removed is not removed again); with a filter also those of List. Otherwise each workflow has its
+    own result or error.
+    """
+    Export: _grpc.UnaryStreamMultiCallable[_workflow_store_pb2.ExportRequest, _workflow_store_pb2.ExportResponse]
+    """Export streams the stored documents of all workflows that match, byte for byte, and those that cannot be decoded, as
+    a List by workflow id does. It is a backup that Import takes back.
+
+    Errors: as List.
+    """
+    Import: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.ImportRequest, _workflow_store_pb2.ImportResponse]
+    """Import stores up to 1,000 documents byte for byte. A document that is stored already is left alone and is no
+    conflict, so that an import which was cut off can be repeated.
+
+    Errors, of the whole call: INVALID_ARGUMENT (nothing was written), UNAVAILABLE. Otherwise each document has its own
+    result or error.
+    """
     GetInfo: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.GetInfoRequest, _workflow_store_pb2.GetInfoResponse]
     """GetInfo tells what this server is, how the bucket is configured and how durable a write to it is.
 
@@ -93,6 +165,12 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
 
     Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
+    as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
+    unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
+    call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
+    the request had written had been overwritten before. Without an id each call is a request of its own.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -102,6 +180,14 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
 
     Errors: INVALID_ARGUMENT, ALREADY_EXISTS and ABORTED (`expected_revision`), RESOURCE_EXHAUSTED (size, storage),
     UNAVAILABLE (see the `outcome` of ERROR_REASON_STORAGE_UNAVAILABLE).
+    """
+    Update: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.UpdateRequest, _workflow_store_pb2.UpdateResponse]  # type: ignore[assignment]
+    """Update changes parts of a stored state: fields, labels, events at the end of the history. The server reads, changes
+    and writes, and does it again when somebody else has written in between, so that no change is lost. What is not
+    named stays as it is.
+
+    Errors: INVALID_ARGUMENT, NOT_FOUND (unless `allow_missing`), ABORTED (`expected_revision`, contention),
+    RESOURCE_EXHAUSTED (size, storage), DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
     """
     Load: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.LoadRequest, _workflow_store_pb2.LoadResponse]  # type: ignore[assignment]
     """Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
@@ -127,6 +213,31 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
     ERROR_REASON_INDEX_BEHIND).
     """
+    Watch: _aio.UnaryStreamMultiCallable[_workflow_store_pb2.WatchRequest, _workflow_store_pb2.WatchResponse]  # type: ignore[assignment]
+    """Watch streams changes as they are made: saved states that match, workflows that no longer match, deleted ones.
+
+    It begins where the request says, and its first message comes at once. Changes come in the order of their
+    revisions, each once. Of a workflow that is written faster than it is watched, or was written while nobody watched,
+    the bucket may have forgotten all but the newest revisions (BucketInfo's `history`); those that it keeps all come.
+    Every message carries the revision after which a later Watch goes on. What a List or Count reflects goes up to its
+    `store_revision`: a Watch after that revision misses nothing.
+
+    The stream has no end of its own. It ends as UNAVAILABLE when the server stops (ERROR_REASON_SHUTTING_DOWN), and as
+    RESOURCE_EXHAUSTED when the reader is so slow that changes would pile up (ERROR_REASON_WATCH_TOO_SLOW); watch again
+    after the revision of the last message. While NATS is away the stream is silent, and goes on when it is back.
+
+    What the bucket loses without a message, by the age that it is limited to, a message's time to live or a purge by
+    hand, is told as deleted at the revision that the bucket then has, but not again to those who resume before it.
+
+    Errors: INVALID_ARGUMENT, OUT_OF_RANGE (changes after `after_revision` may be forgotten: begin with a snapshot),
+    FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE, RESOURCE_EXHAUSTED.
+    """
+    ListRevisions: _aio.UnaryStreamMultiCallable[_workflow_store_pb2.ListRevisionsRequest, _workflow_store_pb2.ListRevisionsResponse]  # type: ignore[assignment]
+    """ListRevisions streams the revisions that the bucket keeps of one workflow (BucketInfo's `history`, of which the
+    newest is the stored state), delete markers included.
+
+    Errors: INVALID_ARGUMENT, NOT_FOUND (no revision is stored), UNAVAILABLE.
+    """
     Count: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.CountRequest, _workflow_store_pb2.CountResponse]  # type: ignore[assignment]
     """Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
     acknowledged before the call, as List does.
@@ -140,6 +251,39 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     Errors: INVALID_ARGUMENT, ABORTED (`expected_revision`, contention), UNAVAILABLE (see the `outcome` of
     ERROR_REASON_STORAGE_UNAVAILABLE).
     """
+    SaveBatch: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.SaveBatchRequest, _workflow_store_pb2.SaveBatchResponse]  # type: ignore[assignment]
+    """SaveBatch writes up to 1,000 states, each as Save does: apart from one another, or all or nothing (`atomic`).
+
+    Errors, of the whole call: INVALID_ARGUMENT (nothing was written); with a `request_id` UNAVAILABLE, to be sent again
+    with that id (what was written is not written again); for `atomic` those of Save and FAILED_PRECONDITION (the bucket
+    does not allow atomic batches). Otherwise each item has its own result or error.
+    """
+    LoadBatch: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.LoadBatchRequest, _workflow_store_pb2.LoadBatchResponse]  # type: ignore[assignment]
+    """LoadBatch reads up to 1,000 states at once.
+
+    Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+    """
+    DeleteBatch: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.DeleteBatchRequest, _workflow_store_pb2.DeleteBatchResponse]  # type: ignore[assignment]
+    """DeleteBatch removes up to 1,000 workflows: those that are named, or those that match a filter. Each is removed apart
+    from the others. One that matched and was changed before it could be removed is left, and has an error.
+
+    Errors, of the whole call: INVALID_ARGUMENT (nothing was removed); with a `request_id` UNAVAILABLE, to be sent again
+    with that id (what was removed is not removed again); with a filter also those of List. Otherwise each workflow has its
+    own result or error.
+    """
+    Export: _aio.UnaryStreamMultiCallable[_workflow_store_pb2.ExportRequest, _workflow_store_pb2.ExportResponse]  # type: ignore[assignment]
+    """Export streams the stored documents of all workflows that match, byte for byte, and those that cannot be decoded, as
+    a List by workflow id does. It is a backup that Import takes back.
+
+    Errors: as List.
+    """
+    Import: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.ImportRequest, _workflow_store_pb2.ImportResponse]  # type: ignore[assignment]
+    """Import stores up to 1,000 documents byte for byte. A document that is stored already is left alone and is no
+    conflict, so that an import which was cut off can be repeated.
+
+    Errors, of the whole call: INVALID_ARGUMENT (nothing was written), UNAVAILABLE. Otherwise each document has its own
+    result or error.
+    """
     GetInfo: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.GetInfoRequest, _workflow_store_pb2.GetInfoResponse]  # type: ignore[assignment]
     """GetInfo tells what this server is, how the bucket is configured and how durable a write to it is.
 
@@ -151,6 +295,12 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
 
     Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
+    as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
+    unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
+    call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
+    the request had written had been overwritten before. Without an id each call is a request of its own.
     """
 
     @_abc_1.abstractmethod
@@ -164,6 +314,20 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT, ALREADY_EXISTS and ABORTED (`expected_revision`), RESOURCE_EXHAUSTED (size, storage),
         UNAVAILABLE (see the `outcome` of ERROR_REASON_STORAGE_UNAVAILABLE).
+        """
+
+    @_abc_1.abstractmethod
+    def Update(
+        self,
+        request: _workflow_store_pb2.UpdateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflow_store_pb2.UpdateResponse, _abc.Awaitable[_workflow_store_pb2.UpdateResponse]]:
+        """Update changes parts of a stored state: fields, labels, events at the end of the history. The server reads, changes
+        and writes, and does it again when somebody else has written in between, so that no change is lost. What is not
+        named stays as it is.
+
+        Errors: INVALID_ARGUMENT, NOT_FOUND (unless `allow_missing`), ABORTED (`expected_revision`, contention),
+        RESOURCE_EXHAUSTED (size, storage), DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -203,6 +367,43 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def Watch(
+        self,
+        request: _workflow_store_pb2.WatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_workflow_store_pb2.WatchResponse], _abc.AsyncIterator[_workflow_store_pb2.WatchResponse]]:
+        """Watch streams changes as they are made: saved states that match, workflows that no longer match, deleted ones.
+
+        It begins where the request says, and its first message comes at once. Changes come in the order of their
+        revisions, each once. Of a workflow that is written faster than it is watched, or was written while nobody watched,
+        the bucket may have forgotten all but the newest revisions (BucketInfo's `history`); those that it keeps all come.
+        Every message carries the revision after which a later Watch goes on. What a List or Count reflects goes up to its
+        `store_revision`: a Watch after that revision misses nothing.
+
+        The stream has no end of its own. It ends as UNAVAILABLE when the server stops (ERROR_REASON_SHUTTING_DOWN), and as
+        RESOURCE_EXHAUSTED when the reader is so slow that changes would pile up (ERROR_REASON_WATCH_TOO_SLOW); watch again
+        after the revision of the last message. While NATS is away the stream is silent, and goes on when it is back.
+
+        What the bucket loses without a message, by the age that it is limited to, a message's time to live or a purge by
+        hand, is told as deleted at the revision that the bucket then has, but not again to those who resume before it.
+
+        Errors: INVALID_ARGUMENT, OUT_OF_RANGE (changes after `after_revision` may be forgotten: begin with a snapshot),
+        FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE, RESOURCE_EXHAUSTED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRevisions(
+        self,
+        request: _workflow_store_pb2.ListRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_workflow_store_pb2.ListRevisionsResponse], _abc.AsyncIterator[_workflow_store_pb2.ListRevisionsResponse]]:
+        """ListRevisions streams the revisions that the bucket keeps of one workflow (BucketInfo's `history`, of which the
+        newest is the stored state), delete markers included.
+
+        Errors: INVALID_ARGUMENT, NOT_FOUND (no revision is stored), UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
     def Count(
         self,
         request: _workflow_store_pb2.CountRequest,
@@ -225,6 +426,69 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT, ABORTED (`expected_revision`, contention), UNAVAILABLE (see the `outcome` of
         ERROR_REASON_STORAGE_UNAVAILABLE).
+        """
+
+    @_abc_1.abstractmethod
+    def SaveBatch(
+        self,
+        request: _workflow_store_pb2.SaveBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflow_store_pb2.SaveBatchResponse, _abc.Awaitable[_workflow_store_pb2.SaveBatchResponse]]:
+        """SaveBatch writes up to 1,000 states, each as Save does: apart from one another, or all or nothing (`atomic`).
+
+        Errors, of the whole call: INVALID_ARGUMENT (nothing was written); with a `request_id` UNAVAILABLE, to be sent again
+        with that id (what was written is not written again); for `atomic` those of Save and FAILED_PRECONDITION (the bucket
+        does not allow atomic batches). Otherwise each item has its own result or error.
+        """
+
+    @_abc_1.abstractmethod
+    def LoadBatch(
+        self,
+        request: _workflow_store_pb2.LoadBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflow_store_pb2.LoadBatchResponse, _abc.Awaitable[_workflow_store_pb2.LoadBatchResponse]]:
+        """LoadBatch reads up to 1,000 states at once.
+
+        Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteBatch(
+        self,
+        request: _workflow_store_pb2.DeleteBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflow_store_pb2.DeleteBatchResponse, _abc.Awaitable[_workflow_store_pb2.DeleteBatchResponse]]:
+        """DeleteBatch removes up to 1,000 workflows: those that are named, or those that match a filter. Each is removed apart
+        from the others. One that matched and was changed before it could be removed is left, and has an error.
+
+        Errors, of the whole call: INVALID_ARGUMENT (nothing was removed); with a `request_id` UNAVAILABLE, to be sent again
+        with that id (what was removed is not removed again); with a filter also those of List. Otherwise each workflow has its
+        own result or error.
+        """
+
+    @_abc_1.abstractmethod
+    def Export(
+        self,
+        request: _workflow_store_pb2.ExportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_workflow_store_pb2.ExportResponse], _abc.AsyncIterator[_workflow_store_pb2.ExportResponse]]:
+        """Export streams the stored documents of all workflows that match, byte for byte, and those that cannot be decoded, as
+        a List by workflow id does. It is a backup that Import takes back.
+
+        Errors: as List.
+        """
+
+    @_abc_1.abstractmethod
+    def Import(
+        self,
+        request: _workflow_store_pb2.ImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workflow_store_pb2.ImportResponse, _abc.Awaitable[_workflow_store_pb2.ImportResponse]]:
+        """Import stores up to 1,000 documents byte for byte. A document that is stored already is left alone and is no
+        conflict, so that an import which was cut off can be repeated.
+
+        Errors, of the whole call: INVALID_ARGUMENT (nothing was written), UNAVAILABLE. Otherwise each document has its own
+        result or error.
         """
 
     @_abc_1.abstractmethod

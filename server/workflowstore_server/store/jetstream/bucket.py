@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from nats.aio.msg import Msg
 
 from workflowstore_server.model.errors import (
+    BucketConfiguration,
     BucketNotFound,
     BucketRecreated,
     Outcome,
@@ -18,7 +20,7 @@ from workflowstore_server.model.errors import (
 from workflowstore_server.store import Change
 from workflowstore_server.store.jetstream import stream
 from workflowstore_server.store.jetstream.connection import Connection
-from workflowstore_server.store.jetstream.link import NoRespondersError, NotSentError, UnansweredError
+from workflowstore_server.store.jetstream.link import Link, NoRespondersError, NotSentError, UnansweredError
 from workflowstore_server.store.jetstream.stream import Acknowledgement, ApiError, Batch, Names, StreamInfo
 from workflowstore_server.store.jetstream.writer import Writer
 
@@ -35,6 +37,21 @@ READ_ATTEMPTS: Final = 2
 """A direct get may be given to a replica that has just died; another one answers the second attempt."""
 
 
+ATOMIC_BATCHES_MAX: Final = 8
+"""Atomic batches of one server under way at once. NATS takes 50 a stream (ADR-50), of all servers together."""
+
+ABANDON_SECONDS_MAX: Final = 1.0
+"""How long the removal of what the NATS server removes by itself may take."""
+
+
+class Message(NamedTuple):
+    """One of the messages of an atomic batch."""
+
+    key: str
+    document: bytes
+    headers: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class BucketOptions:
     """How a missing bucket is made. An existing one is never modified."""
@@ -48,6 +65,9 @@ class BucketOptions:
     replicas: int = 1
     """Copies kept in the NATS cluster, 1 to 5."""
 
+    allow_atomic: bool = False
+    """Allow atomic batches (NATS 2.12). A Go provider's bucket does not, and one that starts later takes it back."""
+
 
 class Bucket:
     """One bucket: reads, writes and its description, over whatever link the connection has at the moment."""
@@ -58,6 +78,7 @@ class Bucket:
         self._options = options
         self._writer = Writer(connection)
         self._creating = asyncio.Lock()
+        self._atomic_batches = asyncio.Semaphore(ATOMIC_BATCHES_MAX)
         self._described: StreamInfo | None = None
         self._max_payload_bytes = 0
 
@@ -88,6 +109,14 @@ class Bucket:
             return None
 
     @property
+    def link(self) -> Link:
+        """The live link.
+
+        Raises: NotSentError.
+        """
+        return self._connection.link
+
+    @property
     def described(self) -> StreamInfo:
         """What the bucket was like when it was last described; `bind` does so first."""
         assert self._described is not None, "the bucket is described before it is used"
@@ -110,10 +139,11 @@ class Bucket:
         for option, wanted, found in (
             ("history", self._options.history, config.max_msgs_per_subject),
             ("replicas", self._options.replicas, config.num_replicas),
+            ("atomic batches", self._options.allow_atomic, config.allow_atomic),
         ):
             if self._options.create and wanted != found:
                 log.warning(
-                    "bucket %s has %s %d and keeps it, though %d was asked for: an existing bucket is never modified",
+                    "bucket %s has %s %s and keeps it, though %s was asked for: an existing bucket is never modified",
                     self.name, option, found, wanted,
                 )  # fmt: skip
         if config.storage != "file" or config.persist_mode == "async":
@@ -146,6 +176,46 @@ class Bucket:
                     await asyncio.sleep(NO_RESPONDERS_WAIT_SECONDS)
         raise StorageUnavailable(self.name, "the stream has no leader", Outcome.NOT_APPLIED)
 
+    async def write_together(self, messages: Sequence[Message]) -> Acknowledgement:
+        """Store messages in one atomic batch and return what the stream said to it; its sequence is that of the last.
+
+        Raises: StorageUnavailable with its outcome, BucketNotFound, BucketRecreated.
+        """
+        async with self._atomic_batches:
+            for attempt in range(1, NO_RESPONDERS_ATTEMPTS + 1):
+                try:
+                    return await self._send_together(messages)
+                except NotSentError as error:
+                    raise StorageUnavailable(self.name, str(error), Outcome.NOT_APPLIED) from error
+                except NoRespondersError:
+                    if attempt == 1:
+                        await self.describe()
+                    else:
+                        await asyncio.sleep(NO_RESPONDERS_WAIT_SECONDS)
+        raise StorageUnavailable(self.name, "the stream has no leader", Outcome.NOT_APPLIED)
+
+    async def _send_together(self, messages: Sequence[Message]) -> Acknowledgement:
+        batch_id = uuid.uuid4().hex
+        link = self._connection.link
+        for number, message in enumerate(messages, 1):
+            subject = self.names.subject(message.key)
+            headers = {**message.headers, stream.BATCH_ID: batch_id, stream.BATCH_SEQUENCE: str(number)}
+            if number == len(messages):
+                headers[stream.BATCH_COMMIT] = "1"
+            elif number > 1:
+                await link.send(subject, message.document, headers)
+                continue
+            try:
+                reply = await link.request(subject, message.document, headers)
+            except UnansweredError as error:
+                # What is not committed is thrown away.
+                outcome = Outcome.UNKNOWN if number == len(messages) else Outcome.NOT_APPLIED
+                raise StorageUnavailable(self.name, str(error), outcome) from error
+            # The first message is replied to with nothing, or with the reason why there will be no batch.
+            if reply.data:
+                break
+        return stream.acknowledgement(reply)
+
     async def last_messages(self, keys: list[str], *, bulk: bool = False) -> Batch:
         """Read the last message of each key from any replica, up to a size."""
         request = self.names.last_messages(keys, size_bytes=REPLY_BYTES_MAX)
@@ -163,6 +233,53 @@ class Bucket:
     async def leader_next_message(self, sequence: int) -> Change | None:
         """Read the first message from a sequence on from the stream's leader."""
         return await self._leader_get(self.names.leader_next_message(sequence))
+
+    async def leader_message_at(self, sequence: int) -> Change | None:
+        """Read the message with a sequence from the stream's leader."""
+        return await self._leader_get(self.names.leader_message_at(sequence))
+
+    async def leader_message_since(self, time_ns: int) -> Change | None:
+        """Read the first message that was stored at a time or later from the stream's leader."""
+        return await self._leader_get(self.names.leader_message_since(time_ns))
+
+    async def next_messages_of(self, key: str, sequence: int) -> Batch:
+        """Read messages of a key from a sequence on from any replica, up to a size."""
+        request = self.names.next_messages_of(key, sequence=sequence, size_bytes=REPLY_BYTES_MAX)
+        return await self._direct_get(request, bulk=True)
+
+    async def leader_next_message_of(self, key: str, sequence: int) -> Change | None:
+        """Read the first message of a key from a sequence on from the stream's leader."""
+        return await self._leader_get(self.names.leader_next_message_of(key, sequence))
+
+    async def compact(self, key: str, revision: int) -> None:
+        """Remove the messages of a key up to a revision.
+
+        Raises: BucketConfiguration, StorageUnavailable.
+        """
+        if self.described.config.deny_purge:
+            remedy = "making the bucket anew without deny_purge, which NATS does not take back"
+            raise BucketConfiguration(self.name, "deny_purge=true", remedy)
+        refusal = stream.refusal(await self._ask(self.names.purge, self.names.compaction(key, revision)))
+        if refusal is not None:
+            if refusal.err_code == stream.STREAM_NOT_FOUND:
+                await self._miss()
+            raise StorageUnavailable(self.name, str(refusal))
+
+    async def add_announcer(self, subject: str, heartbeat_seconds: int, idle_seconds: int) -> str:
+        """Make a consumer that sends the headers of every new message to a subject, and return its name.
+
+        Raises: StorageUnavailable.
+        """
+        request = self.names.announcer(subject, heartbeat_seconds=heartbeat_seconds, idle_seconds=idle_seconds)
+        answer = stream.consumer_info(await self._ask(self.names.consumer_create, request))
+        if isinstance(answer, ApiError):
+            raise StorageUnavailable(self.name, str(answer))
+        return answer.name
+
+    async def remove_consumer(self, name: str) -> None:
+        """Remove a consumer, if that can be done at once: the NATS server does it by itself when nobody listens."""
+        with contextlib.suppress(StorageUnavailable, TimeoutError):
+            await asyncio.wait_for(self._ask(self.names.consumer_delete + name, b""), ABANDON_SECONDS_MAX)
 
     async def _direct_get(self, request: bytes, *, bulk: bool) -> Batch:
         for attempt in range(1, READ_ATTEMPTS + 1):
@@ -218,7 +335,11 @@ class Bucket:
             # Somebody else may have been faster, in this process or in another one.
             if await self._find() is not None:
                 return
-            request = self.names.creation(history=self._options.history, replicas=self._options.replicas)
+            request = self.names.creation(
+                history=self._options.history,
+                replicas=self._options.replicas,
+                allow_atomic=self._options.allow_atomic,
+            )
             answer = stream.stream_info(await self._ask(self.names.create, request))
             if isinstance(answer, ApiError):
                 if answer.err_code == stream.STREAM_NAME_IN_USE and await self._find() is not None:

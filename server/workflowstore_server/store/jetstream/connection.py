@@ -53,8 +53,9 @@ class NatsOptions:
     connect_timeout_seconds: float = 2.0
     """How long one attempt to connect to one server may take."""
 
-    reconnect_wait_seconds_max: float = 2.0
-    """Longest pause between two rounds of attempts; the first pause is 0.05 s and each next one doubles."""
+    reconnect_wait_seconds_max: float = 1.0
+    """Longest pause between two rounds of attempts; the first pause is 0.05 s and each next one doubles. A Watch goes
+    on within 2 s of the return of NATS."""
 
     ping_interval_seconds: int = 5
     """How often a silent connection is checked. It is given up after two unanswered pings."""

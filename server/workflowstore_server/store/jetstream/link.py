@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 import nats.errors
@@ -104,14 +105,47 @@ class Link:
         version = self._client.connected_server_version
         return f"{version.major}.{version.minor}.{version.patch}"
 
-    async def request(self, subject: str, payload: bytes) -> Msg:
+    async def request(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> Msg:
         """Send a request and return its one reply.
 
         Raises: NotSentError, UnansweredError, NoRespondersError.
         """
         future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
-        await self.post(future, subject, payload)
+        await self.post(future, subject, payload, headers)
         return (await future)[0]
+
+    async def send(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        """Send a message that nobody replies to.
+
+        Raises: NotSentError.
+        """
+        # nats-py would keep it until its reconnect.
+        if not self._client.is_connected:
+            raise NotSentError("not connected to NATS")
+        try:
+            await self._client.publish(subject, payload, headers=headers)  # type: ignore[arg-type]
+        except (nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError) as error:
+            raise NotSentError("not connected to NATS") from error
+
+    @asynccontextmanager
+    async def listening(self, receive: Callable[[Msg], None]) -> AsyncIterator[str]:
+        """Hand over what arrives at a subject of its own, which is given, while the block runs.
+
+        Raises: NotSentError.
+        """
+        subject = self._client.new_inbox()
+
+        async def hand_over(message: Msg) -> None:
+            receive(message)
+
+        if not self._client.is_connected:
+            raise NotSentError("not connected to NATS")
+        subscription = await self._client.subscribe(subject, cb=hand_over, pending_msgs_limit=0, pending_bytes_limit=0)
+        try:
+            yield subject
+        finally:
+            if self._client.is_connected:
+                await subscription.unsubscribe()
 
     async def request_many(self, subject: str, payload: bytes) -> Replies:
         """Send a request and return its replies; the last one is the status message that ended them.

@@ -1,8 +1,9 @@
 """The only place that knows how a workflow state is saved in, read from and removed from a JetStream KV bucket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Final, Self
 
 from nats.aio.client import Client
@@ -18,20 +19,27 @@ from workflowstore_server.model.errors import (
     StateTooLarge,
     StorageFull,
     StorageUnavailable,
+    StoreError,
     WorkflowAlreadyExists,
     WorkflowNotFound,
 )
 from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
 from workflowstore_server.model.state import BucketInfo, MalformedEntry, StoredState, WorkflowState
-from workflowstore_server.store import Change, Changes, StorePosition
-from workflowstore_server.store.jetstream import stream
-from workflowstore_server.store.jetstream.bucket import Bucket, BucketOptions
+from workflowstore_server.store import Change, Changes, Deleted, Draft, Saved, StorePosition
+from workflowstore_server.store.jetstream import announcer, stream
+from workflowstore_server.store.jetstream.bucket import Bucket, BucketOptions, Message
 from workflowstore_server.store.jetstream.connection import BorrowedConnection, Connection
 from workflowstore_server.store.jetstream.reader import LastMessageReader
-from workflowstore_server.store.jetstream.stream import BATCH_SUBJECTS_MAX
+from workflowstore_server.store.jetstream.stream import BATCH_SUBJECTS_MAX, Acknowledgement, ApiError
 
 CONTENDED_ATTEMPTS_MAX: Final = 16
 """Attempts at a change that must see what it changes. Each failure means that another writer got through."""
+
+PASSING_WAIT_SECONDS: Final = 0.05
+"""Pause before what was refused for a passing reason is tried again."""
+
+PROBE_KEY: Final = "-"
+"""Key to which it is asked whether an id was used. Nothing is stored there by that."""
 
 CHANGES_MAX: Final = 2048
 """Changes in one batch. Their bytes are bounded too; see bucket.REPLY_BYTES_MAX."""
@@ -97,21 +105,52 @@ class JetStreamStore:
         """Version of the NATS server; empty while disconnected."""
         return self._bucket.server_version
 
-    async def save(self, state: WorkflowState, expected_revision: int | None = None) -> int:
-        encoded = document.encode(state)
-        # Checked here, because an oversize message makes the NATS server close the connection.
-        if len(encoded) > self.document_bytes_max:
-            raise StateTooLarge(self.bucket, state.workflow_id, len(encoded), self.document_bytes_max)
+    async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
+        encoded = self._encoded(state)
+        key = key_of(state.workflow_id)
         if expected_revision == 0:
-            return await self._create(state.workflow_id, encoded)
-        revision = await self._write(state.workflow_id, encoded, {}, expected_revision)
-        if revision is None:
+            written = await self._create(state.workflow_id, encoded, write_id)
+        elif (attempt := await self._write(key, encoded, {}, expected_revision, write_id)) is not None:
+            written = attempt
+        else:
             assert expected_revision is not None, "only a compare-and-set can lose"
             raise await self._mismatch(state.workflow_id, expected_revision)
-        return revision
+        if written.duplicate:
+            return await self._saved_before(state.workflow_id, written.seq)
+        return Saved(written.seq, state, len(encoded))
+
+    async def save_together(self, drafts: Sequence[Draft]) -> list[Saved]:
+        documents = [self._encoded(draft.state) for draft in drafts]
+        for _ in range(CONTENDED_ATTEMPTS_MAX):
+            expected = await asyncio.gather(*[self._expected(draft) for draft in drafts])
+            messages = [
+                Message(key_of(draft.state.workflow_id), document, _headers(revision, draft.write_id))
+                for draft, document, revision in zip(drafts, documents, expected, strict=True)
+            ]
+            acknowledgement = await self._bucket.write_together(messages)
+            error = acknowledgement.error
+            if error is None:
+                first = acknowledgement.seq - len(drafts) + 1
+                saved = zip(drafts, documents, strict=True)
+                return [Saved(first + n, draft.state, len(encoded)) for n, (draft, encoded) in enumerate(saved)]
+            if error.err_code == stream.ATOMIC_DUPLICATE:
+                earlier = await asyncio.gather(*[self._earlier(draft.write_id) for draft in drafts])
+                if all(earlier):
+                    return [
+                        await self._saved_before(draft.state.workflow_id, written.seq)
+                        for draft, written in zip(drafts, earlier, strict=True)
+                        if written
+                    ]
+            if error.err_code == stream.ATOMIC_DISABLED:
+                remedy = f"nats stream edit {self._bucket.names.stream} --allow-batch"
+                raise BucketConfiguration(self.bucket, "allow_atomic=false", remedy)
+            if error.err_code not in stream.PASSING:
+                raise self._refused(error)
+            await asyncio.sleep(PASSING_WAIT_SECONDS * random.random())  # noqa: S311 (spreads load, hides nothing)
+        raise Contended(self.bucket, drafts[0].state.workflow_id, CONTENDED_ATTEMPTS_MAX)
 
     async def load(self, workflow_id: str) -> StoredState:
-        entry = await self._last(workflow_id)
+        entry = await self._last(key_of(workflow_id))
         if entry is None or entry.document is None:
             raise WorkflowNotFound(self.bucket, workflow_id)
         decoded = document.entry_of(entry.key, entry.revision, entry.document)
@@ -132,6 +171,7 @@ class JetStreamStore:
             keys=state.num_subjects,
             time_ns=rfc3339.parse(described.ts),
             session=self._bucket.session,
+            max_age_seconds=described.config.max_age / 1e9,
         )
 
     async def changes(self, after: int, until: int) -> Changes:
@@ -147,28 +187,87 @@ class JetStreamStore:
 
     async def last(self, keys: Collection[str], at_least: int) -> dict[str, Change]:
         found: dict[str, Change] = {}
-        ordered = sorted(keys)
-        for first in range(0, len(ordered), BATCH_SUBJECTS_MAX):
-            found |= await self._last_of(ordered[first : first + BATCH_SUBJECTS_MAX], at_least)
+        async with aclosing(self.last_in_parts(keys, at_least)) as parts:
+            async for part in parts:
+                found |= part
         return found
 
-    async def delete(self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False) -> bool:
+    async def last_in_parts(self, keys: Collection[str], at_least: int) -> AsyncGenerator[dict[str, Change]]:
+        ordered = sorted(keys)
+        for first in range(0, len(ordered), BATCH_SUBJECTS_MAX):
+            async with aclosing(self._last_of(ordered[first : first + BATCH_SUBJECTS_MAX], at_least)) as parts:
+                async for part in parts:
+                    yield part
+
+    async def delete(
+        self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False, write_id: str = ""
+    ) -> Deleted:
         if purge and not self._bucket.described.config.allow_rollup_hdrs:
             remedy = f"nats stream edit {self._bucket.names.stream} --allow-rollup"
             raise BucketConfiguration(self.bucket, "allow_rollup_hdrs=false", remedy)
-        headers = stream.PURGE_HEADERS if purge else stream.DELETE_HEADERS
+        key, headers = key_of(workflow_id), stream.PURGE_HEADERS if purge else stream.DELETE_HEADERS
         for _ in range(CONTENDED_ATTEMPTS_MAX):
-            entry = await self._last(workflow_id)
+            entry = await self._last(key)
             exists = entry is not None and entry.document is not None
             actual = entry.revision if entry is not None and exists else 0
-            if expected_revision is not None and expected_revision != actual:
-                raise RevisionMismatch(self.bucket, workflow_id, expected_revision, actual)
+            mismatch = expected_revision is not None and expected_revision != actual
             # A deleted workflow may have old revisions left, for a purge to remove.
-            if entry is None or not (exists or (purge and not entry.purged)):
-                return False
-            if await self._write(workflow_id, b"", headers, entry.revision) is not None:
-                return exists
+            if mismatch or entry is None or not (exists or (purge and not entry.purged)):
+                if await self._earlier(write_id):
+                    return Deleted(existed=True, repeated=True)
+                if mismatch:
+                    assert expected_revision is not None, "there is no mismatch without an expectation"
+                    raise RevisionMismatch(self.bucket, workflow_id, expected_revision, actual)
+                return Deleted(existed=False)
+            # What only purges old revisions has told that nothing existed, and would tell it again.
+            written = await self._write(key, b"", headers, entry.revision, write_id if exists else "")
+            if written is not None:
+                return Deleted(exists, written.duplicate)
         raise Contended(self.bucket, workflow_id, CONTENDED_ATTEMPTS_MAX)
+
+    async def written(self, write_id: str) -> Change | None:
+        earlier = await self._earlier(write_id)
+        if earlier is None:
+            return None
+        return await self._bucket.leader_message_at(earlier.seq) or Change("", earlier.seq, None)
+
+    async def put(self, key: str, document: bytes, expected_revision: int) -> int:
+        self._check_size(key, document)
+        written = await self._write(key, document, {}, expected_revision)
+        if written is None:
+            raise RevisionMismatch(self.bucket, key, expected_revision, 0)
+        return written.seq
+
+    async def revisions(self, workflow_id: str) -> AsyncGenerator[Change]:
+        key, sequence = key_of(workflow_id), 1
+        config = self._bucket.described.config
+        if not (config.allow_direct and config.num_replicas == 1):
+            while change := await self._bucket.leader_next_message_of(key, sequence):
+                yield change
+                sequence = change.revision + 1
+            return
+        while True:
+            batch = await self._bucket.next_messages_of(key, sequence)
+            for change in batch.entries:
+                yield change
+                sequence = change.revision + 1
+            if not batch.pending:
+                return
+
+    async def revision(self, workflow_id: str, revision: int) -> Change | None:
+        change = await self._bucket.leader_message_at(revision)
+        return change if change is not None and change.key == key_of(workflow_id) else None
+
+    async def compact(self, key: str, revision: int) -> None:
+        await self._bucket.compact(key, revision)
+
+    async def revision_before(self, time_ns: int) -> int:
+        described = await self._bucket.describe()
+        message = await self._bucket.leader_message_since(time_ns)
+        return message.revision - 1 if message is not None else described.state.last_seq
+
+    def announced(self, tell: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        return announcer.announced(self._bucket, tell)
 
     async def info(self) -> BucketInfo:
         described = await self._bucket.describe()
@@ -181,75 +280,159 @@ class JetStreamStore:
             max_age_seconds=config.max_age / 1e9,
             on_disk=config.storage == "file" and config.persist_mode != "async",
             allow_direct=config.allow_direct,
+            allow_atomic=config.allow_atomic,
+            request_id_seconds=config.duplicate_window / 1e9,
             revisions=state.messages,
             bytes=state.bytes,
             store_revision=state.last_seq,
         )
 
-    async def _create(self, workflow_id: str, encoded: bytes) -> int:
+    def _encoded(self, state: WorkflowState) -> bytes:
+        encoded = document.encode(state)
+        self._check_size(state.workflow_id, encoded)
+        return encoded
+
+    def _check_size(self, workflow_id: str, encoded: bytes) -> None:
+        # Checked here, because an oversize message makes the NATS server close the connection.
+        if len(encoded) > self.document_bytes_max:
+            raise StateTooLarge(self.bucket, workflow_id, len(encoded), self.document_bytes_max)
+
+    async def _create(self, workflow_id: str, encoded: bytes, write_id: str) -> Acknowledgement:
         """Save what must not exist. A delete marker counts as nothing, but its revision must be named."""
-        expected_revision = 0
+        key, expected_revision = key_of(workflow_id), 0
         for _ in range(CONTENDED_ATTEMPTS_MAX):
-            revision = await self._write(workflow_id, encoded, {}, expected_revision)
-            if revision is not None:
-                return revision
-            entry = await self._last(workflow_id)
+            written = await self._write(key, encoded, {}, expected_revision, write_id)
+            if written is not None:
+                return written
+            entry = await self._last(key)
             if entry is not None and entry.document is not None:
                 raise WorkflowAlreadyExists(self.bucket, workflow_id, entry.revision)
             expected_revision = entry.revision if entry is not None else 0
         raise Contended(self.bucket, workflow_id, CONTENDED_ATTEMPTS_MAX)
 
-    async def _last_of(self, keys: Collection[str], at_least: int) -> dict[str, Change]:
+    async def _expected(self, draft: Draft) -> int | None:
+        """The revision that the last message of a draft's workflow must have. None = any.
+
+        Raises: WorkflowAlreadyExists, RevisionMismatch, unless the draft was saved before.
+        """
+        if draft.expected_revision is None:
+            return None
+        entry = await self._last(key_of(draft.state.workflow_id))
+        exists = entry is not None and entry.document is not None
+        actual = entry.revision if entry is not None and exists else 0
+        if draft.expected_revision != actual and not await self._earlier(draft.write_id):
+            if draft.expected_revision == 0:
+                raise WorkflowAlreadyExists(self.bucket, draft.state.workflow_id, actual)
+            raise RevisionMismatch(self.bucket, draft.state.workflow_id, draft.expected_revision, actual)
+        # A delete marker counts as nothing, but its revision must be named.
+        return entry.revision if entry is not None else 0
+
+    async def _saved_before(self, workflow_id: str, revision: int) -> Saved:
+        """Read what an earlier attempt at the same write has stored, if it is still there."""
+        change = await self.revision(workflow_id, revision)
+        if change is None or change.document is None:
+            return Saved(revision, None)
+        entry = document.entry_of(change.key, revision, change.document)
+        if isinstance(entry, MalformedEntry):
+            return Saved(revision, None)
+        return Saved(revision, entry.state, entry.document_bytes)
+
+    async def _earlier(self, write_id: str) -> Acknowledgement | None:
+        """Ask whether something was written under this id, without writing anything.
+
+        Raises: StorageUnavailable, with an unknown outcome: it may have been.
+        """
+        if not write_id:
+            return None
+        for _ in range(CONTENDED_ATTEMPTS_MAX):
+            try:
+                reply = await self._bucket.write(PROBE_KEY, b"", {stream.MESSAGE_ID: write_id, **stream.PROBE_HEADERS})
+            except StorageUnavailable as error:
+                raise StorageUnavailable(error.bucket, error.detail, Outcome.UNKNOWN) from error
+            if reply.duplicate:
+                return reply
+            error_code = reply.error.err_code if reply.error is not None else 0
+            if error_code == stream.ROLLUP_FAILED:
+                return None
+            if error_code != stream.DUPLICATE_IN_PROCESS:
+                break
+            await asyncio.sleep(PASSING_WAIT_SECONDS)
+        raise StorageUnavailable(self.bucket, f"an earlier attempt cannot be looked up: {reply.error}", Outcome.UNKNOWN)
+
+    async def _last_of(self, keys: Collection[str], at_least: int) -> AsyncGenerator[dict[str, Change]]:
         replicated = self._bucket.described.config.num_replicas > 1
-        found: dict[str, Change] = {}
+        missing = set(keys)
         late = 0
         while late < REPLICA_ATTEMPTS:
-            missing = [key for key in keys if key not in found]
-            batch = await self._bucket.last_messages(missing, bulk=True)
+            batch = await self._bucket.last_messages(sorted(missing), bulk=True)
             if replicated and not batch.entries:
                 # Such an answer does not say how far its replica has come.
-                entries = [await self._bucket.leader_last_message(key) for key in missing]
-                return found | {entry.key: entry for entry in entries if entry is not None}
+                for key in sorted(missing):
+                    if entry := await self._bucket.leader_last_message(key):
+                        yield {key: entry}
+                return
             if replicated and batch.up_to < at_least:
                 late += 1
                 await asyncio.sleep(REPLICA_WAIT_SECONDS)
                 continue
-            found.update((entry.key, entry) for entry in batch.entries)
+            yield {entry.key: entry for entry in batch.entries}
             if not batch.pending:
-                return found
+                return
+            missing -= {entry.key for entry in batch.entries}
         raise StorageUnavailable(self.bucket, "the replicas lag behind the stream's leader")
 
     async def _mismatch(self, workflow_id: str, expected_revision: int) -> RevisionMismatch:
-        entry = await self._last(workflow_id)
+        entry = await self._last(key_of(workflow_id))
         actual = entry.revision if entry is not None and entry.document is not None else 0
         return RevisionMismatch(self.bucket, workflow_id, expected_revision, actual)
 
-    async def _last(self, workflow_id: str) -> Change | None:
-        """Read the last message of a workflow from where it is the newest."""
-        key = key_of(workflow_id)
+    async def _last(self, key: str) -> Change | None:
+        """Read the last message of a key from where it is the newest."""
         config = self._bucket.described.config
         if config.allow_direct and config.num_replicas == 1:
             return await self._reader.read(key)
         return await self._bucket.leader_last_message(key)
 
     async def _write(
-        self, workflow_id: str, encoded: bytes, headers: Mapping[str, str], expected_revision: int | None
-    ) -> int | None:
-        """Write a message and return its revision, or None when the expected revision is not the last one."""
-        if expected_revision is not None:
-            headers = {**headers, stream.EXPECTED_LAST_SUBJECT_SEQUENCE: str(expected_revision)}
-        acknowledgement = await self._bucket.write(key_of(workflow_id), encoded, headers or None)
-        error = acknowledgement.error
-        if error is None:
-            return acknowledgement.seq
+        self, key: str, encoded: bytes, headers: Mapping[str, str], expected_revision: int | None, write_id: str = ""
+    ) -> Acknowledgement | None:
+        """Write a message and return what was said to it, or None when the expected revision is not the last one.
+
+        Under an id that was used before nothing is written, and the acknowledgement is that of the first write.
+        """
+        headers = {**headers, **_headers(expected_revision, write_id)}
+        error = ApiError()
+        for _ in range(CONTENDED_ATTEMPTS_MAX):
+            acknowledgement = await self._bucket.write(key, encoded, headers or None)
+            if acknowledgement.error is None:
+                return acknowledgement
+            error = acknowledgement.error
+            if error.err_code != stream.DUPLICATE_IN_PROCESS:
+                break
+            await asyncio.sleep(PASSING_WAIT_SECONDS)
+        # The first attempt may have been what the expectation fails on, or what has filled the storage.
+        earlier = await self._earlier(write_id)
+        if earlier is not None:
+            return earlier
         if error.err_code in stream.WRONG_LAST_SEQUENCE:
             return None
+        raise self._refused(error)
+
+    def _refused(self, error: ApiError) -> StoreError:
+        """What a write fails with that the stream has refused for good."""
         if error.is_storage_full():
-            raise StorageFull(self.bucket, str(error))
+            return StorageFull(self.bucket, str(error))
         if error.err_code == stream.MESSAGE_TOO_LARGE:
-            raise BucketConfiguration(
-                self.bucket,
-                "max_msg_size",
-                f"nats stream edit {self._bucket.names.stream} --max-msg-size=-1",
-            )
-        raise StorageUnavailable(self.bucket, str(error), Outcome.NOT_APPLIED)
+            remedy = f"nats stream edit {self._bucket.names.stream} --max-msg-size=-1"
+            return BucketConfiguration(self.bucket, "max_msg_size", remedy)
+        outcome = Outcome.UNKNOWN if error.err_code == stream.DUPLICATE_IN_PROCESS else Outcome.NOT_APPLIED
+        return StorageUnavailable(self.bucket, str(error), outcome)
+
+
+def _headers(expected_revision: int | None, write_id: str) -> dict[str, str]:
+    headers = {}
+    if expected_revision is not None:
+        headers[stream.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(expected_revision)
+    if write_id:
+        headers[stream.MESSAGE_ID] = write_id
+    return headers

@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from nats.js.api import Header
 
 from workflowstore_server.codec import rfc3339
+from workflowstore_server.model.limits import HISTORY_MAX
 from workflowstore_server.store import Change
 
 BATCH_SUBJECTS_MAX: Final = 1024
@@ -27,9 +28,34 @@ STORAGE_FULL: Final = frozenset({10002, 10023, 10028, 10047, 10077, 10120, 10122
 """Account, server or stream at its limit. 10077 is a stream's "maximum bytes exceeded"; see `is_storage_full`."""
 
 MESSAGE_TOO_LARGE: Final = 10054
+ROLLUP_FAILED: Final = 10111
+DUPLICATE_IN_PROCESS: Final = 10158
+"""The id of a write is that of another one which the stream has taken and not stored yet."""
+
+ATOMIC_DISABLED: Final = 10174
+ATOMIC_INCOMPLETE: Final = 10176
+ATOMIC_DUPLICATE: Final = 10201
+ATOMIC_TOO_MANY: Final = 10210
+"""More atomic batches under way than the server allows: 50 a stream, 1,000 in all."""
+
+PASSING: Final = WRONG_LAST_SEQUENCE | {DUPLICATE_IN_PROCESS, ATOMIC_DUPLICATE, ATOMIC_TOO_MANY}
+"""Why an atomic batch may be refused, though it can be taken when it is made again after another look."""
+
 STREAM_NAME_IN_USE: Final = 10058
 
 EXPECTED_LAST_SUBJECT_SEQUENCE: Final = "Nats-Expected-Last-Subject-Sequence"
+MESSAGE_ID: Final = "Nats-Msg-Id"
+"""A message whose id the stream has seen within its `duplicate_window` is not stored; the reply has the sequence of the
+first one. A single server checks the expected sequence before that, a cluster after it (nats-server 2.15, stream.go and
+jetstream_batching.go)."""
+
+PROBE_HEADERS: Final = {"Nats-Rollup": "probe"}
+"""A message that no stream stores, because there is no such rollup. It is refused only after its id was looked up, by a
+single server and by a cluster alike: so it asks whether an id was seen, and changes nothing."""
+
+BATCH_ID: Final = "Nats-Batch-Id"
+BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
+BATCH_COMMIT: Final = "Nats-Batch-Commit"
 TTL: Final = "Nats-TTL"
 TTL_SECONDS_MAX: Final = 2.0**33
 """Beyond what a Nats-TTL can ask for, which is a Go duration: 292 years."""
@@ -71,6 +97,9 @@ class StreamConfig(msgspec.Struct, frozen=True):
     num_replicas: int = 1
     allow_direct: bool = False
     allow_rollup_hdrs: bool = False
+    allow_atomic: bool = False
+    deny_purge: bool = False
+    duplicate_window: int = 0
     persist_mode: str = ""
 
 
@@ -110,7 +139,15 @@ class Acknowledgement(msgspec.Struct, frozen=True):
     """The reply to a publish."""
 
     seq: int = 0
+    duplicate: bool = False
+    """Whether a message with this id was stored before, at `seq`."""
     error: ApiError | None = None
+
+
+class ConsumerInfo(msgspec.Struct, frozen=True):
+    """The reply to CONSUMER.CREATE."""
+
+    name: str
 
 
 class _InfoReply(msgspec.Struct, frozen=True):
@@ -140,6 +177,7 @@ _decode_acknowledgement = msgspec.json.Decoder(Acknowledgement).decode
 _decode_message = msgspec.json.Decoder(_MessageReply).decode
 _decode_error = msgspec.json.Decoder(_InfoReply).decode
 _decode_info = msgspec.json.Decoder(StreamInfo).decode
+_decode_consumer = msgspec.json.Decoder(ConsumerInfo).decode
 
 
 class Names:
@@ -154,19 +192,23 @@ class Names:
         self.create = f"$JS.API.STREAM.CREATE.{self.stream}"
         self.message_get = f"$JS.API.STREAM.MSG.GET.{self.stream}"
         self.direct_get = f"$JS.API.DIRECT.GET.{self.stream}"
+        self.purge = f"$JS.API.STREAM.PURGE.{self.stream}"
+        self.consumer_create = f"$JS.API.CONSUMER.CREATE.{self.stream}"
+        self.consumer_delete = f"$JS.API.CONSUMER.DELETE.{self.stream}."
 
     def subject(self, key: str) -> str:
         """The subject that `key` is stored under. `key` comes from codec.key, which makes nothing but legal ones."""
         return self.prefix + key
 
-    def creation(self, *, history: int, replicas: int) -> bytes:
+    def creation(self, *, history: int, replicas: int, allow_atomic: bool) -> bytes:
         """The STREAM.CREATE request.
 
         Field for field what nats.go's CreateOrUpdateKeyValue asks for, so that a Go provider that starts later finds
-        its own configuration and changes nothing.
+        its own configuration and changes nothing. Atomic batches are the exception, and so they must be asked for.
         """
         return msgspec.json.encode(
             {
+                **({"allow_atomic": True} if allow_atomic else {}),
                 "name": self.stream,
                 "subjects": [self.all],
                 "retention": "limits",
@@ -210,6 +252,50 @@ class Names:
         """The get, answered by the stream's leader, of the first message from `sequence` on."""
         return msgspec.json.encode({"seq": sequence, "next_by_subj": self.all})
 
+    def leader_message_at(self, sequence: int) -> bytes:
+        """The get, answered by the stream's leader, of the message with a sequence."""
+        return msgspec.json.encode({"seq": sequence})
+
+    def leader_message_since(self, time_ns: int) -> bytes:
+        """The get, answered by the stream's leader, of the first message that was stored at a time or later."""
+        return msgspec.json.encode({"start_time": rfc3339.format(time_ns), "next_by_subj": self.all})
+
+    def next_messages_of(self, key: str, *, sequence: int, size_bytes: int) -> bytes:
+        """The direct get of the messages of a key from `sequence` on; at least one, whatever its size."""
+        subject = self.prefix + key
+        return msgspec.json.encode(
+            {"seq": sequence, "batch": HISTORY_MAX, "max_bytes": size_bytes, "next_by_subj": subject}
+        )
+
+    def leader_next_message_of(self, key: str, sequence: int) -> bytes:
+        """The get, answered by the stream's leader, of the first message of a key from `sequence` on."""
+        return msgspec.json.encode({"seq": sequence, "next_by_subj": self.prefix + key})
+
+    def compaction(self, key: str, revision: int) -> bytes:
+        """The STREAM.PURGE request for the messages of a key up to a revision."""
+        return msgspec.json.encode({"filter": self.prefix + key, "seq": revision + 1})
+
+    def announcer(self, deliver_to: str, *, heartbeat_seconds: int, idle_seconds: int) -> bytes:
+        """The CONSUMER.CREATE request for a consumer that tells of every message from now on, without its data.
+
+        The server removes it when nobody has listened for `idle_seconds`.
+        """
+        return msgspec.json.encode(
+            {
+                "stream_name": self.stream,
+                "config": {
+                    "deliver_subject": deliver_to,
+                    "deliver_policy": "new",
+                    "ack_policy": "none",
+                    "headers_only": True,
+                    "mem_storage": True,
+                    "num_replicas": 1,
+                    "idle_heartbeat": heartbeat_seconds * 1_000_000_000,
+                    "inactive_threshold": idle_seconds * 1_000_000_000,
+                },
+            }
+        )
+
     def batch(self, messages: list[Msg]) -> Batch:
         """Read the replies to `next_messages` or `last_messages`."""
         end = messages[-1].headers or {}
@@ -245,8 +331,8 @@ class Names:
         operation = headers.get("KV-Operation", "")
         # A marker reason stands at what the server itself removed, by age, limit or purge (NATS ADR-48).
         if operation in {"DEL", "PURGE"} or "Nats-Marker-Reason" in headers:
-            return Change(key, sequence, None, expires_at_ns, purged=operation != "DEL")
-        return Change(key, sequence, document, expires_at_ns)
+            return Change(key, sequence, None, expires_at_ns, operation != "DEL", stored_at)
+        return Change(key, sequence, document, expires_at_ns, False, stored_at)
 
 
 def _expiry(ttl: str, stored_at: str) -> int | None:
@@ -266,6 +352,16 @@ def _headers(raw: bytes) -> dict[str, str]:
 def stream_info(reply: Msg) -> StreamInfo | ApiError:
     """Read the reply to STREAM.INFO or STREAM.CREATE."""
     return _decode_error(reply.data).error or _decode_info(reply.data)
+
+
+def consumer_info(reply: Msg) -> ConsumerInfo | ApiError:
+    """Read the reply to CONSUMER.CREATE."""
+    return _decode_error(reply.data).error or _decode_consumer(reply.data)
+
+
+def refusal(reply: Msg) -> ApiError | None:
+    """Read the reply to a request that replies with nothing of interest."""
+    return _decode_error(reply.data).error
 
 
 def acknowledgement(reply: Msg) -> Acknowledgement:
