@@ -36,7 +36,7 @@ def test_a_second_signal_cuts_off_what_runs(serve) -> None:
     with Client(server.address) as client:
         for number in range(8):
             client.save(WorkflowState(f"w{number}", input="x" * 1_000_000))
-        states = client.list(view=WorkflowView.FULL)
+        states = client.list(view=WorkflowView.FULL, timeout=10)
         next(states)
         server.process.send_signal(signal.SIGTERM)
         while "draining" not in server.log:

@@ -133,7 +133,10 @@ def test_a_snapshot_that_is_not_complete_cannot_be_gone_on_with(scripted) -> Non
 
 def test_progress_is_told_when_it_is_asked_for(scripted, run, on_terminal) -> None:
     script = scripted(Watch=_telling(*SNAPSHOT, pb.WatchResponse(revision=30)))
-    lines = [json.loads(line) for line in run("watch", "--progress", "--address", script.address).stdout.splitlines()]
+    lines = [
+        json.loads(line)
+        for line in run("watch", "--snapshot", "--progress", "--address", script.address).stdout.splitlines()
+    ]
     assert [line["revision"] for line in lines if line["kind"] == "progress"] == [17, 21, 30]
     assert lines[-1] == {"kind": "progress", "revision": 30}
     assert "progress" not in run("watch", "--address", script.address).stdout

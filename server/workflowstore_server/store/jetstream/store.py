@@ -121,6 +121,9 @@ class JetStreamStore:
 
     async def save_together(self, drafts: Sequence[Draft]) -> list[Saved]:
         documents = [self._encoded(draft.state) for draft in drafts]
+        # Asked before, because a NATS server that knows no batches (before 2.12) would store them message by message.
+        if not (self._bucket.described.config.allow_atomic or (await self._bucket.describe()).config.allow_atomic):
+            raise self._not_atomic()
         for _ in range(CONTENDED_ATTEMPTS_MAX):
             expected = await asyncio.gather(*[self._expected(draft) for draft in drafts])
             messages = [
@@ -142,8 +145,7 @@ class JetStreamStore:
                         if written
                     ]
             if error.err_code == stream.ATOMIC_DISABLED:
-                remedy = f"nats stream edit {self._bucket.names.stream} --allow-batch"
-                raise BucketConfiguration(self.bucket, "allow_atomic=false", remedy)
+                raise self._not_atomic()
             if error.err_code not in stream.PASSING:
                 raise self._refused(error)
             await asyncio.sleep(PASSING_WAIT_SECONDS * random.random())  # noqa: S311 (spreads load, hides nothing)
@@ -417,6 +419,10 @@ class JetStreamStore:
         if error.err_code in stream.WRONG_LAST_SEQUENCE:
             return None
         raise self._refused(error)
+
+    def _not_atomic(self) -> BucketConfiguration:
+        remedy = f"nats stream edit {self._bucket.names.stream} --allow-batch"
+        return BucketConfiguration(self.bucket, "allow_atomic=false", remedy)
 
     def _refused(self, error: ApiError) -> StoreError:
         """What a write fails with that the stream has refused for good."""
