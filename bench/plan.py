@@ -10,13 +10,13 @@ LARGE: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured. Rows are named save-1, save-64, load-1, load-64, follower-10000 and list-10000."""
+    """How much is measured. The rows are named in the help of `python -m bench`."""
 
     rounds: int = 5
     """Rounds of ours and its floors, in turn."""
 
     rounds_large: int = 3
-    """The same for buckets of more than `LARGE` states, whose index is built in one round."""
+    """The same for buckets of more than `LARGE` states, whose index is built in one round, and for transfers."""
 
     calls_alone: int = 500
     """Calls of a round with one in flight."""
@@ -35,6 +35,15 @@ class Plan:
 
     queries: int = 200
     """Lists and Counts with a filter in one round."""
+
+    states_batched: int = 10_000
+    """States that are saved, or loaded, in batches in one round."""
+
+    saves_watched: int = 1_000
+    """Saves of one round that is watched, of which there are 200 a second."""
+
+    states_transferred: int = LARGE
+    """States that are exported and imported. The bars are for these."""
 
     only: Sequence[str] = ()
     """Measure the rows whose names begin with one of these. Empty = all."""
@@ -60,4 +69,7 @@ QUICK: Final = Plan(
     gets_max=2_000,
     pages_max=20,
     queries=50,
+    states_batched=2_000,
+    saves_watched=400,
+    states_transferred=5_000,
 )

@@ -36,6 +36,8 @@ class Nats:
 
     process: int
     client: Client
+    system_client: Client
+    """Of the account that may ask what the server does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +58,37 @@ async def running(folder: Path) -> AsyncIterator[Nats]:
         server = EmbeddedServer(directory, EmbeddedOptions())
         stack.push_async_callback(server.stop)
         await server.start()
-        user = server.user
-        url = f"nats://{user.user}:{user.password}@{urlsplit(server.address).netloc}"
-        client = await nats.connect(url)
-        stack.push_async_callback(client.close)
-        yield Nats(url, server.pid, client)
+        urls = [
+            f"nats://{user.user}:{user.password}@{urlsplit(server.address).netloc}"
+            for user in (server.user, server.system_user)
+        ]
+        clients = [await nats.connect(url) for url in urls]
+        for client in clients:
+            stack.push_async_callback(client.close)
+        yield Nats(urls[0], server.pid, *clients)
 
 
 async def create_bucket(client: Client, bucket: str, *, fsync: bool = True) -> None:
     """Create a bucket exactly as a server does. Without `fsync` it is filled fast; reading it makes no difference."""
     names = Names(bucket)
-    configuration = json.loads(names.creation(history=1, replicas=1))
+    configuration = json.loads(names.creation(history=1, replicas=1, allow_atomic=False))
     if not fsync:
         configuration["persist_mode"] = "async"
     reply = json.loads((await client.request(names.create, json.dumps(configuration).encode())).data)
     if "error" in reply:
         raise RuntimeError(f"cannot create bucket {bucket}: {reply['error']}")
+
+
+async def messages_in(nats_server: Nats) -> int:
+    """How many messages the clients of a nats-server have sent to it, this question included."""
+    reply = await nats_server.system_client.request("$SYS.REQ.SERVER.PING.VARZ", b"{}")
+    count: int = json.loads(reply.data)["data"]["in_msgs"]
+    return count
+
+
+async def consumers(nats_server: Nats, bucket: str) -> int:
+    """How many JetStream consumers a bucket has."""
+    return (await nats_server.client.jetstream().stream_info(Names(bucket).stream)).state.consumer_count
 
 
 class Puts:

@@ -20,6 +20,7 @@ _WANTED: Final = {
     "p99_ms_max": "p99 <= {:,g} ms",
     "first_ms_max": "first <= {:,g} ms",
     "memory_mib_max": "<= {:,g} MiB",
+    "consumers_max": "<= {:,g} consumers",
 }
 
 
@@ -33,6 +34,7 @@ class Bar:
     p99_ms_max: float | None = None
     first_ms_max: float | None = None
     memory_mib_max: float | None = None
+    consumers_max: int | None = None
 
     def __str__(self) -> str:
         limits = [(text, getattr(self, name)) for name, text in _WANTED.items()]
@@ -119,7 +121,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def costs(rows: Sequence[Row]) -> str:
-    """The processor time of each call (of a List or a build: of each state), in microseconds."""
+    """The processor time of each call, in microseconds; see Figure.cpu_us."""
     head = ("CPU us a call", *ROLES, "beside", *ROLES)
     lines = [
         (row.name, *_costs(row.ours), row.floor_name, *_costs(row.floor))

@@ -31,8 +31,12 @@ class Figure:
     memory_mib: float | None = None
     """The most resident memory that the server had meanwhile; None where it was not looked at."""
 
+    consumers: int | None = None
+    """The most JetStream consumers that there were meanwhile; None where they were not counted."""
+
     cpu_us: Mapping[str, float] = field(default_factory=dict)
-    """Processor time per call (of a List or a build: per state) by role: client, server, storage."""
+    """Processor time per call by role: client, server, storage. Where a call is of many states, per state, and where it
+    is a Watch, per change that one watcher was told."""
 
 
 Measurement = Callable[[], Awaitable[Figure]]
@@ -46,6 +50,9 @@ class Load:
     in_flight: int
     seconds_max: float = 15.0
     """A round that takes longer is cut off and counts what it has done."""
+
+    states: int = 1
+    """States of one call, by which its rate and processor time are reckoned. Its latency is that of the call."""
 
 
 class CpuClock:
@@ -97,10 +104,10 @@ def calling(call: Callable[[int], Awaitable[object]], load: Load, others: Mappin
         latencies.sort()
         count = len(latencies)
         return Figure(
-            rate=count / seconds,
+            rate=count * load.states / seconds,
             p50_ms=latencies[count // 2] * 1e3,
             p99_ms=latencies[count * 99 // 100] * 1e3,
-            cpu_us=clock.each_us(count),
+            cpu_us=clock.each_us(count * load.states),
         )
 
     return measure
@@ -119,7 +126,7 @@ async def in_turn(measurements: Mapping[str, Measurement], rounds: int) -> dict[
 
 
 def median_of(figures: Sequence[Figure]) -> Figure:
-    """The median of each number of several rounds, and the most of their memory."""
+    """The median of each number of several rounds, and the most of their memory and of their consumers."""
     roles = set.intersection(*(set(figure.cpu_us) for figure in figures))
     return Figure(
         rate=_median(figure.rate for figure in figures),
@@ -127,6 +134,7 @@ def median_of(figures: Sequence[Figure]) -> Figure:
         p99_ms=_median(figure.p99_ms for figure in figures),
         first_ms=_median(figure.first_ms for figure in figures),
         memory_mib=max((figure.memory_mib for figure in figures if figure.memory_mib is not None), default=None),
+        consumers=max((figure.consumers for figure in figures if figure.consumers is not None), default=None),
         cpu_us={role: median(figure.cpu_us[role] for figure in figures) for role in sorted(roles)},
     )
 
