@@ -6,12 +6,14 @@ Who watches keeps nothing but a place in it. Who is slower than what it keeps ha
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from workflowstore_server.index import changes
 from workflowstore_server.index.written import Written
 from workflowstore_server.model.errors import StoreError
+from workflowstore_server.model.selection import WorkflowFilter
 
 CHANGES_MAX: Final = 16_384
 """Changes that are kept, beyond the newest step: 2 s of the fastest that an index has followed."""
@@ -19,6 +21,9 @@ CHANGES_MAX: Final = 16_384
 BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes of documents, and of what goes with them, that are kept beyond the newest step. Once they have been sent in
 both views they take up to three times as much."""
+
+LOOKED_AT_ONCE: Final = 2048
+"""Changes that are compared with filters without a pause: 1 to 2 ms of the event loop."""
 
 EndedBy = Callable[[int | None], StoreError]
 """Makes the error that a watch ends with, of the revision after which it can go on (None = it cannot)."""
@@ -37,6 +42,31 @@ class Step:
     size_bytes: int
 
 
+class Place:
+    """How far somebody who watches has come in the feed. It moves on while they wait and nothing concerns them."""
+
+    __slots__ = ("known_from_revision", "number", "revision", "waiting", "wanted")
+
+    def __init__(self, number: int, revision: int, wanted: WorkflowFilter, known_from_revision: int) -> None:
+        self.number = number
+        """Of the next step."""
+        self.revision = revision
+        """Everything up to it has been told or does not concern them."""
+        self.wanted = wanted
+        self.known_from_revision = known_from_revision
+        """What a workflow was before a change is known of changes after this revision."""
+        self.waiting: asyncio.Future[None] | None = None
+
+    def knows_before(self, step: Step) -> bool:
+        """Whether it is known what workflows were before a step."""
+        return step.after_revision >= self.known_from_revision
+
+    def wake(self) -> None:
+        """End the waiting, if it has not ended."""
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(None)
+
+
 class Feed:
     """The newest steps of one index, numbered, without a gap from a revision on."""
 
@@ -53,7 +83,8 @@ class Feed:
         self._changes = 0
         self._size_bytes = 0
         self._ended_by: EndedBy | None = None
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[tuple[Hashable, int], set[Place]] = {}
+        """Those who wait, all of them at the newest step: together who watches for the same."""
 
     def restart(self, revision: int) -> None:
         """Forget all steps: nobody watches, and the index is at this revision."""
@@ -62,8 +93,8 @@ class Feed:
         self._changes = self._size_bytes = 0
         self.start_revision = self.revision = revision
 
-    def publish(self, written: Sequence[Written], until_revision: int, *, found: bool = False) -> None:
-        """Add a step, and wake those who wait for it."""
+    def add(self, written: Sequence[Written], until_revision: int, *, found: bool = False) -> None:
+        """Add a step. Who waits is not told before `tell`."""
         step = Step(self.revision, until_revision, written, found, sum(one.size_bytes for one in written))
         self._steps.append(step)
         self._changes += len(written)
@@ -73,13 +104,40 @@ class Feed:
             self._changes - len(step.written) > CHANGES_MAX or self._size_bytes - step.size_bytes > BYTES_MAX
         ):
             self._drop_oldest()
-        self._wake()
+
+    async def tell(self) -> None:
+        """Wake those who wait and whom the newest step concerns, and let the others' places move on.
+
+        Looked at here, once for all who watch for the same, a change costs next to nothing to those whom it does not
+        concern: a thousand who wake up to find nothing took 5 ms.
+        """
+        number, step = self.first_number + len(self._steps) - 1, self._steps[-1]
+        looked_at = 0
+        for places in list(self._waiting.values()):
+            one = next(iter(places), None)
+            if one is None:
+                continue
+            before_is_known = one.knows_before(step)
+            concerned = step.found or any(
+                written.kind(one.wanted, before_is_known=before_is_known) for written in step.written
+            )
+            for place in list(places):
+                if concerned:
+                    place.wake()
+                elif place.number == number:
+                    place.number, place.revision = number + 1, step.until_revision
+            looked_at += len(step.written)
+            if looked_at >= LOOKED_AT_ONCE:
+                looked_at = 0
+                await changes.give_way()
 
     def end(self, ended_by: EndedBy) -> None:
         """Let every watch end, with an error that is made for it. Later ends change nothing."""
         if self._ended_by is None:
             self._ended_by = ended_by
-        self._wake()
+        for places in self._waiting.values():
+            for place in places:
+                place.wake()
 
     def check(self, resume_revision: int | None) -> None:
         """Raises: what the watches end with, if they do."""
@@ -101,16 +159,22 @@ class Feed:
         index = number - self.first_number
         return self._steps[index] if index < len(self._steps) else None
 
-    async def news(self, number: int, seconds: float) -> None:
-        """Wait until there is a step with this number or the watches end, but not longer than so many seconds."""
-        if self._ended_by is not None or self.first_number + len(self._steps) > number:
+    async def news(self, place: Place, seconds: float) -> None:
+        """Wait until a step concerns who is at this place, or the watches end, but not longer than so many seconds."""
+        if self._ended_by is not None or self.first_number + len(self._steps) > place.number:
             return
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(waiting)
+        loop = asyncio.get_running_loop()
+        place.waiting = loop.create_future()
+        timer = loop.call_later(max(0.0, seconds), place.wake)
+        key = (place.wanted.key, place.known_from_revision)
+        self._waiting.setdefault(key, set()).add(place)
         try:
-            await asyncio.wait([waiting], timeout=max(0.0, seconds))
+            await place.waiting
         finally:
-            self._waiting.discard(waiting)
+            timer.cancel()
+            self._waiting[key].discard(place)
+            if not self._waiting[key]:
+                del self._waiting[key]
 
     def _drop_oldest(self) -> None:
         step = self._steps.popleft()
@@ -120,9 +184,3 @@ class Feed:
         self.start_revision = step.until_revision
         if step.found:
             self.resumable_revision = step.until_revision + 1
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, set()
-        for one in waiting:
-            if not one.done():
-                one.set_result(None)

@@ -278,7 +278,8 @@ class Follower:
             # Also what was found before it failed is not found again.
             if lost is not None and (lost.was or lost.back):
                 revision = database.meta.revision
-                self.feed.publish(written.of_losses(lost.was, lost.back, revision), revision, found=True)
+                self.feed.add(written.of_losses(lost.was, lost.back, revision), revision, found=True)
+                await self.feed.tell()
         if self._session is None:
             meta = database.meta
             log.info(
@@ -390,7 +391,8 @@ class Follower:
         was: Was | None = {} if self._watchers else None
         await database.write(partial(changes.apply, entries=entries, revision=revision, was=was))
         if self._watchers and database.meta.complete:
-            self.feed.publish(written.of_batch(batch, entries, was), revision)
+            self.feed.add(written.of_batch(batch, entries, was), revision)
+            await self.feed.tell()
         else:
             self.feed.restart(revision)
 

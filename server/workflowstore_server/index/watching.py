@@ -11,7 +11,7 @@ from workflowstore_server.codec import change_message, document, message, rfc333
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.index import changes, pages, query, schema, written
 from workflowstore_server.index.database import Database
-from workflowstore_server.index.feed import Feed
+from workflowstore_server.index.feed import Feed, Place
 from workflowstore_server.index.follower import Follower
 from workflowstore_server.index.query import Way
 from workflowstore_server.index.written import Written
@@ -217,9 +217,10 @@ class Watch:
     async def _live(self) -> AsyncGenerator[WatchMessage]:
         """Yield changes from its place in the feed on, and when there are none that there are none."""
         assert self._place is not None, "found"
+        place = Place(self._place, self._revision, self._wanted, self._known_from_revision)
         while True:
             self._feed.check(self._revision)
-            if self._place < self._feed.first_number:
+            if place.number < self._feed.first_number:
                 raise WatchTooSlow(self._store.bucket, self._revision)
             if time.monotonic() >= self._told_at + PROGRESS_SECONDS:
                 if self._follower.rounds_made > self._rounds_told:
@@ -228,19 +229,20 @@ class Watch:
                     # Nobody knows what has been written.
                     self._told_at = time.monotonic()
                 continue
-            step = self._feed.step(self._place)
+            step = self._feed.step(place.number)
             if step is None:
-                await self._feed.news(self._place, self._told_at + PROGRESS_SECONDS - time.monotonic())
+                await self._feed.news(place, self._told_at + PROGRESS_SECONDS - time.monotonic())
+                self._revision = max(self._revision, place.revision)
                 continue
             told = await self._matching(
                 (one for one in step.written if step.found or one.revision > self._revision),
-                before_is_known=step.after_revision >= self._known_from_revision,
+                before_is_known=place.knows_before(step),
             )
             async with aclosing(self._tell(told, max(step.until_revision, self._revision))) as parts:
                 async for part in parts:
                     yield part
                     self._feed.check(self._revision)
-            self._place += 1
+            place.number += 1
 
     async def _matching(self, batch: Iterable[Written], *, before_is_known: bool = True) -> Told:
         told: Told = []

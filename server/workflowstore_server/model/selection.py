@@ -1,8 +1,8 @@
 """The only place that knows which workflows can be asked for, and in which order."""
 
 import enum
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, fields
 
 from workflowstore_server.model.state import Summary, WorkflowState, WorkflowStatus
 
@@ -25,6 +25,12 @@ class WorkflowFilter:
     """At this time or later."""
     updated_before_ns: int | None = None
     """Before this time."""
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for filters that ask the same."""
+        asked = (getattr(self, field.name) for field in fields(self))
+        return tuple(frozenset(part.items()) if isinstance(part, Mapping) else part for part in asked)
 
     def matches(self, state: WorkflowState | Summary) -> bool:
         """Whether a state fulfils all conditions. The index asks the same in SQL; a test holds the two together."""

@@ -57,6 +57,9 @@ async def _announce(bucket: Bucket, tell: Callable[[], None]) -> None:
                 log.debug("bucket %s does not announce its writes: %r", bucket.name, error)
             failure = repr(error)
             await asyncio.sleep(RETRY_SECONDS if bucket.session is not None else CHECK_SECONDS)
+        except Exception:
+            log.exception("bucket %s does not announce its writes for now: an internal error", bucket.name)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 async def _listen(bucket: Bucket, tell: Callable[[], None]) -> None:
