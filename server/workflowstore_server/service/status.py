@@ -23,6 +23,9 @@ RETRY_SECONDS: Final = 0.25
 SHOWN_CHARACTERS_MAX: Final = 120
 """Characters of one field that go into a message; the metadata have all of it."""
 
+MESSAGE_CHARACTERS_MAX: Final = 400
+"""Characters of the message of an invalid request; its details have all of them. It travels twice."""
+
 
 class _Row(NamedTuple):
     code: grpc.StatusCode
@@ -139,7 +142,8 @@ def status_of(error: StoreError, *, retried: bool = False) -> Status:
     details: list[Message] = []
     if isinstance(error, InvalidRequest):
         fields = {"fields": ",".join(violation.field for violation in error.violations if violation.field)}
-        words = row.words.format(violations="; ".join(f"{v.field} {v.description}".strip() for v in error.violations))
+        told = "; ".join(f"{v.field} {v.description}".strip() for v in error.violations)
+        words = _shortened(row.words.format(violations=told), MESSAGE_CHARACTERS_MAX)
         details.append(_bad_request(error))
     else:
         words = row.words.format(**{name: _shown(value) for name, value in fields.items()})
@@ -205,5 +209,8 @@ def _text(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = _text(value)
-    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}..."
+    return _shortened(_text(value), SHOWN_CHARACTERS_MAX)
+
+
+def _shortened(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[:characters]}..."

@@ -17,7 +17,11 @@ from workflowstore_server.service import fields
 from workflowstore_server.service.fields import Violations
 
 REPORTED_MAX: Final = 20
-"""Violations named in one answer: they travel in the trailers, of which gRPC takes 8 KiB by default."""
+"""Violations named in one answer."""
+
+REPORTED_BYTES_MAX: Final = 2500
+"""Bytes of their fields and descriptions beyond the first. They travel in the trailers as base64, and clients take
+8 KiB of those by default: grpc-java makes an INTERNAL error of what is more."""
 
 VIEWS: Final = frozenset(state_pb.WorkflowView.values())
 ORDERS: Final = frozenset(store_pb.OrderBy.values())
@@ -278,9 +282,14 @@ def check_get_info(request: store_pb.GetInfoRequest, buckets: Collection[str]) -
 
 def _refuse(violations: Violations) -> None:
     found = tuple(violations)
-    if len(found) > REPORTED_MAX:
-        rest = len(found) - REPORTED_MAX
+    told, size = 0, 0
+    for violation in found[:REPORTED_MAX]:
+        size += len(violation.field.encode()) + len(violation.description.encode())
+        if told and size > REPORTED_BYTES_MAX:
+            break
+        told += 1
+    if rest := len(found) - told:
         more = FieldViolation("", "MORE", f"and {rest} more; mend these and send the request again to see the rest")
-        found = (*found[:REPORTED_MAX], more)
+        found = (*found[:told], more)
     if found:
         raise InvalidRequest(found)
