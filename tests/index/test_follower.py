@@ -20,7 +20,7 @@ from support.nats_server import NatsServer
 from support.waiting import until
 from workflowstore.v1.workflow_store_pb2 import ListResponse
 from workflowstore_server.codec import document
-from workflowstore_server.index import Index, database, follower, listing, schema
+from workflowstore_server.index import Index, WatchStart, database, follower, listing, schema
 from workflowstore_server.model.errors import IndexBehind, StorageUnavailable
 from workflowstore_server.model.selection import GroupBy, ListPosition, Selection, WorkflowFilter
 from workflowstore_server.model.state import WorkflowState, WorkflowStatus, WorkflowView
@@ -175,6 +175,16 @@ async def test_a_list_that_waits_too_long_is_told_how_far_behind_the_index_is() 
 
 async def _is_ready(index: Index) -> bool:
     return index.follower.ready
+
+
+async def test_who_asks_an_index_that_has_stopped_does_not_wait_for_it() -> None:
+    async with indexed(MemoryStore("b"), wait_seconds=3600) as index:
+        await ids(index)
+
+    with pytest.raises(IndexBehind, match="the server is stopping"):
+        await ids(index)
+    with pytest.raises(IndexBehind, match="the server is stopping"):
+        await anext(index.watch(WorkflowFilter(), WorkflowView.SUMMARY, WatchStart(snapshot=True)))
 
 
 async def test_a_list_that_waits_for_a_storage_that_hangs_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,7 @@ class Follower:
         self._waiting: list[asyncio.Future[int]] = []
         self._watchers = 0
         self._watches_ended = False
+        self._stopped = False
         self._forgotten_revision: int | None = 0
         """Up to which revision an index that is built next has forgotten changes. None = all that it then has."""
         self.feed = Feed(0)
@@ -115,6 +116,8 @@ class Follower:
 
         Raises: IndexBehind when that takes too long, StorageUnavailable and what else a StateStore raises.
         """
+        if self._stopped:
+            raise self.behind("the server is stopping")
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._asked.set()
@@ -205,6 +208,7 @@ class Follower:
                 async with self._rounds:
                     await self._serve()
         finally:
+            self._stopped = True
             self.end_watches()
             _answer(self._waiting, self.behind("the server is stopping"))
             await announced.aclose()
