@@ -187,6 +187,14 @@ async def test_who_asks_an_index_that_has_stopped_does_not_wait_for_it() -> None
         await anext(index.watch(WorkflowFilter(), WorkflowView.SUMMARY, WatchStart(snapshot=True)))
 
 
+async def test_who_waits_for_an_index_that_stops_before_it_has_begun_is_told_so() -> None:
+    async with indexed(MemoryStore("b"), wait_seconds=3600) as index:
+        asking = asyncio.create_task(ids(index))
+
+    with pytest.raises(IndexBehind, match="the server is stopping"):
+        await asking
+
+
 async def test_a_list_that_waits_for_a_storage_that_hangs_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore("beluga_workflows")
     async with indexed(store, wait_seconds=0.2) as index:

@@ -189,6 +189,12 @@ class Follower:
         self._watches_ended = True
         self.feed.end(ShuttingDown)
 
+    def stop(self) -> None:
+        """Let all who wait and all who will come go. `run` does so when it is cancelled, unless it had not begun."""
+        self._stopped = True
+        self.end_watches()
+        _answer(self._waiting, self.behind("the server is stopping"))
+
     async def run(self) -> None:
         """Follow the bucket until cancelled, and leave the database closed."""
         announced = contextlib.AsyncExitStack()
@@ -208,9 +214,7 @@ class Follower:
                 async with self._rounds:
                     await self._serve()
         finally:
-            self._stopped = True
-            self.end_watches()
-            _answer(self._waiting, self.behind("the server is stopping"))
+            self.stop()
             await announced.aclose()
             await self._drop(keep=True)
 

@@ -67,6 +67,7 @@ class Index:
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+            self.follower.stop()
 
     def info(self, store_revision: int | None = None) -> IndexInfo:
         """Describe the index beside a bucket that is at a revision; None = where it was when it was last looked at."""
