@@ -66,6 +66,8 @@ class World:
         self.nats = NatsServer(folder / "nats")
         self.model = MemoryStore(BUCKET)
         self.clock_ns = 0
+        self._has_lost = False
+        """Whether the bucket has lost something without a message."""
         self._backup: dict[str, Any] | None = None
         self._stack = AsyncExitStack()
         self._of_index = AsyncExitStack()
@@ -116,6 +118,7 @@ class World:
 
     async def vanish(self, workflow_id: str) -> None:
         """Somebody purges a key's messages without a trace."""
+        self._has_lost = True
         await self.ask("STREAM.PURGE", {"filter": f"$KV.{BUCKET}.{key_of(workflow_id)}"})
         self.model.forget([key_of(workflow_id)])
 
@@ -134,6 +137,7 @@ class World:
 
     async def lose_oldest(self, count: int) -> None:
         """Somebody purges the oldest revisions, as an age limit would remove them."""
+        self._has_lost = True
         state = (await self.ask("STREAM.INFO", {}))["state"]
         first = state["first_seq"] + count
         await self.ask("STREAM.PURGE", {"seq": first})
@@ -141,6 +145,7 @@ class World:
 
     async def age(self) -> None:
         """Everything gets too old."""
+        self._has_lost = True
         await self.configure(max_age=100_000_000, duplicate_window=100_000_000)
 
         async def empty() -> bool:
@@ -151,6 +156,7 @@ class World:
         self.model.forget(list(self.model._entries))
 
     async def lose_all(self) -> None:
+        self._has_lost = True
         await self.ask("STREAM.PURGE", {})
         self.model.forget(list(self.model._entries))
 
@@ -179,20 +185,27 @@ class World:
         await self.reachable()
 
     async def restart_nats(self) -> None:
-        self.nats.kill()
+        # After a kill nats-server brings back what was lost: docs/adr/0010-delete-markers-stay.md.
+        (self.nats.stop if self._has_lost else self.nats.kill)()
         self.nats.start()
         await self.reachable()
 
-    async def restart_index(self) -> None:
+    async def stop_index(self) -> None:
         await self._of_index.aclose()
+
+    async def restart_index(self) -> None:
+        await self.stop_index()
         self.index = await self._start_index()
 
     async def crash_index(self) -> None:
         """What is on disk when a server is killed: the file, its log, and no checksum."""
-        saved = self.folder / "crashed"
-        shutil.rmtree(saved, ignore_errors=True)
-        if (self.folder / "index").exists():
-            shutil.copytree(self.folder / "index", saved)
+        saved, copied = self.folder / "crashed", False
+        while (self.folder / "index").exists() and not copied:
+            shutil.rmtree(saved, ignore_errors=True)
+            # A file of SQLite's own may go while it is copied.
+            with suppress(shutil.Error):
+                shutil.copytree(self.folder / "index", saved)
+                copied = True
         await self._of_index.aclose()
         if saved.exists():
             shutil.rmtree(self.folder / "index")

@@ -735,6 +735,67 @@ filters = st.builds(
 )
 
 
+async def world_watched_once(folder: Path, stack: AsyncExitStack) -> tuple[World, int]:
+    world = await stack.enter_async_context(World(folder, 1))
+    for number in range(1, 6):
+        await world.save(f"wf-{number}", WorkflowStatus.RUNNING, "")
+    async with watching(world.index, start=SNAPSHOT) as watcher:
+        await watcher.reached(5)
+    return world, watcher.revision
+
+
+async def loss_is_known(world: World) -> bool:
+    return world.index.info().workflow_count == 4
+
+
+async def test_what_the_bucket_lost_while_nobody_watched_is_told_to_who_goes_on_there(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        world, revision = await world_watched_once(tmp_path, stack)
+
+        await world.vanish("wf-1")
+        await until(lambda: loss_is_known(world))
+
+        async with watching(world.index, start=WatchStart(revision)) as watcher:
+            await until(lambda: told(watcher))
+        assert watcher.kinds == [("DELETED", "wf-1", revision)]
+
+
+async def test_what_the_bucket_lost_while_no_server_ran_is_told_to_who_goes_on_there(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        world, revision = await world_watched_once(tmp_path, stack)
+
+        await world.stop_index()
+        await world.vanish("wf-1")
+        await world.restart_index()
+        await until(lambda: loss_is_known(world))
+
+        async with watching(world.index, start=WatchStart(revision)) as watcher:
+            await until(lambda: told(watcher))
+        assert watcher.kinds == [("DELETED", "wf-1", revision)]
+
+
+@pytest.mark.parametrize("then", ["restart index", "save"])
+async def test_nobody_goes_on_where_the_bucket_lost_what_cannot_be_told_any_more(tmp_path: Path, then: str) -> None:
+    async with AsyncExitStack() as stack:
+        world, revision = await world_watched_once(tmp_path, stack)
+        await world.vanish("wf-1")
+        await until(lambda: loss_is_known(world))
+
+        if then == "save":
+            await world.save("wf-2", WorkflowStatus.RUNNING, "")
+        else:
+            await world.restart_index()
+        await world.index.count(WorkflowFilter())
+
+        with pytest.raises(RevisionForgotten) as refused:
+            await anext(world.index.watch(WorkflowFilter(), start=WatchStart(revision)))
+        assert refused.value.earliest_revision == revision + 1
+
+
+async def told(watcher: Watcher) -> bool:
+    return bool(watcher.changes)
+
+
 class LastingClient:
     """A client that watches for ever: it goes on after breaks, and begins anew when it has to."""
 

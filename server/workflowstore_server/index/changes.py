@@ -238,9 +238,10 @@ def _newest_marker(connection: sqlite3.Connection, keys: Iterable[str]) -> int:
 def _without(before: Meta, removed: Mapping[str, int], deleted_at: int) -> Meta:
     """Return what is left when so much was lost, of which the newest delete marker had the revision `deleted_at`.
 
-    Those who have come to a delete marker need it no longer. Of a document nobody had been told that it would go.
+    Those who have come to a delete marker need it no longer. Of a document nobody had been told that it would go, not
+    even those who have come to the revision at which it was found to be gone.
     """
-    forgotten = before.revision if removed["workflows"] or removed["malformed"] else deleted_at
+    forgotten = before.revision + 1 if removed["workflows"] or removed["malformed"] else deleted_at
     return replace(_less(before, removed), forgotten_revision=max(before.forgotten_revision, forgotten))
 
 

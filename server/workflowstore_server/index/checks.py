@@ -158,7 +158,7 @@ def _replace(
     back += [entry for entry in there if not changes.holds(connection, entry)]
     if not back:
         return meta
-    return changes.apply(connection, back, meta.revision, was, forgotten_revision=meta.revision)
+    return changes.apply(connection, back, meta.revision, was, forgotten_revision=meta.revision + 1)
 
 
 def _newest(connection: sqlite3.Connection) -> dict[str, tuple[Any, ...]]:

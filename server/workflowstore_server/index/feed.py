@@ -70,14 +70,14 @@ class Place:
 class Feed:
     """The newest steps of one index, numbered, without a gap from a revision on."""
 
-    def __init__(self, revision: int) -> None:
+    def __init__(self, revision: int, resumable_revision: int = 0) -> None:
         self.revision = revision
         """Up to which changes are in it or were before it."""
         self.first_number = 0
         """Number of the oldest step."""
         self.start_revision = revision
         """Every change after this revision is in it."""
-        self.resumable_revision = 0
+        self.resumable_revision = resumable_revision
         """Of what was found before this revision of the bucket, not everything is in it any more."""
         self._steps: deque[Step] = deque()
         self._changes = 0
@@ -87,10 +87,12 @@ class Feed:
         """Those who wait, all of them at the newest step: together who watches for the same."""
 
     def restart(self, revision: int) -> None:
-        """Forget all steps: nobody watches, and the index is at this revision."""
-        self.first_number += len(self._steps)
-        self._steps.clear()
-        self._changes = self._size_bytes = 0
+        """Forget the steps: nobody watches, and the index is at this revision.
+
+        What was found at this very revision stays: who comes back to it has not been told.
+        """
+        while self._steps and not (self._steps[0].found and self._steps[0].until_revision == revision):
+            self._drop_oldest()
         self.start_revision = self.revision = revision
 
     def add(self, written: Sequence[Written], until_revision: int, *, found: bool = False) -> None:
@@ -153,6 +155,11 @@ class Feed:
             return None
         place = bisect_right(self._steps, (revision, False), key=lambda step: (step.until_revision, step.found))
         return self.first_number + place
+
+    def found_at(self, revision: int) -> bool:
+        """Whether something that was found at this revision is in it."""
+        index = bisect_right(self._steps, (revision, False), key=lambda step: (step.until_revision, step.found))
+        return index < len(self._steps) and self._steps[index].until_revision == revision
 
     def step(self, number: int) -> Step | None:
         """Return a step that has not been dropped, None when it is still to come."""

@@ -279,12 +279,12 @@ class Follower:
         if built:
             position = await self._build(database, position)
         position = await self._catch_up(database, position)
-        lost = Lost() if self._watchers else None
+        lost = Lost()
         try:
             await checks.settle(database, self._store, position, built=built, lost=lost)
         finally:
             # Also what was found before it failed is not found again.
-            if lost is not None and (lost.was or lost.back):
+            if lost.was or lost.back:
                 revision = database.meta.revision
                 self.feed.add(written.of_losses(lost.was, lost.back, revision), revision, found=True)
                 await self.feed.tell()
@@ -317,7 +317,7 @@ class Follower:
         return self._use(await Database.create(self._path, position.identity))
 
     def _use(self, database: Database) -> Database:
-        self._database, self.feed = database, Feed(database.meta.revision)
+        self._database, self.feed = database, Feed(database.meta.revision, database.meta.forgotten_revision)
         if self._watches_ended:
             self.feed.end(ShuttingDown)
         return database
@@ -345,6 +345,7 @@ class Follower:
         # Beyond it: the bucket was at this revision in its other past, too.
         await database.finish(revision + 1 if self._forgotten_revision is None else self._forgotten_revision)
         self.feed.restart(revision)
+        self.feed.resumable_revision = database.meta.forgotten_revision
         log.info("the index of bucket %s was built in %.1f s", self._store.bucket, time.monotonic() - began)
         self._doing = "the index is catching up"
         return await self._look_again(database, database.meta.revision)

@@ -141,7 +141,11 @@ class Watch:
             raise RevisionForgotten(self._store.bucket, self._revision, forgotten)
 
     def _forgotten(self) -> int:
-        return max(self._database.meta.forgotten_revision, self._feed.resumable_revision)
+        forgotten = self._database.meta.forgotten_revision
+        # What was found at the revision before it comes in the feed.
+        if forgotten and self._feed.found_at(forgotten - 1):
+            forgotten -= 1
+        return max(forgotten, self._feed.resumable_revision)
 
     async def _snapshot(self) -> AsyncGenerator[WatchMessage]:
         """Yield what matches, as of the revision. What has been written after it is told later."""
