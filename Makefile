@@ -6,11 +6,11 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check
 # The branch whose API must not be broken.
 BASE ?= main
 
-.PHONY: help install serve test lint check generate lock bench clean
+.PHONY: help install serve test lint clients conformance check generate lock bench clean
 .DEFAULT_GOAL := help
 
 help: ## Print this menu
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
 install: .venv/installed ## Make .venv with everything at its locked version
 
@@ -46,12 +46,21 @@ lint: install .venv-generate/installed ## ruff, mypy --strict, buf, hadolint, ge
 	.venv/bin/hadolint Dockerfile
 	$(PY) tools/generate.py --check
 	$(PY) tools/unasync.py --check
+	$(PY) tools/api_docs.py --check
 
-check: lint test ## What CI runs
+clients: install ## Check the clients in other languages: generated code, format, types, unit tests
+	$(PY) tools/clients.py check
 
-generate: install .venv-generate/installed ## Write the generated code anew
+conformance: install ## Run the conformance cases in every language, against a server of their own
+	$(PY) tools/clients.py conformance
+
+check: lint test clients conformance ## What CI runs
+
+generate: install .venv-generate/installed ## Write the generated code and docs/api.md anew
 	$(PY) tools/generate.py
 	$(PY) tools/unasync.py
+	$(PY) tools/api_docs.py
+	$(PY) tools/clients.py generate
 
 lock: .venv-generate/installed ## Write the lock files anew, with hashes and without an index address
 	.venv-generate/bin/python tools/lock.py
@@ -60,4 +69,5 @@ bench: install ## Measure, as ratios within one run
 	$(PY) -m bench
 
 clean: ## Remove what make made; data stay
-	rm -rf .venv .venv-generate .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
+	rm -rf .venv .venv-generate .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
+	rm -rf clients/java/target clients/typescript/node_modules clients/typescript/dist clients/typescript/build

@@ -1,0 +1,3 @@
+module github.com/lookatitude/beluga-ai/v2
+
+go 1.24.0
