@@ -163,6 +163,36 @@ async def test_a_connection_that_the_server_closed_for_a_protocol_error_is_repla
     assert connection.link is not link
 
 
+async def test_a_connection_that_breaks_while_something_is_sent_is_replaced(
+    connection: OwnedConnection, store: JetStreamStore, nats_server: NatsServer
+) -> None:
+    """nats-py then closes without a word: it fails at what it had still to send, before it tells that it is closed."""
+    client = connection._client
+    assert client is not None
+    nats_server.kill()
+    nats_server.start()
+    sending = asyncio.create_task(send_until_closed(client))
+
+    await until(lambda: reachable(store))
+    await sending
+
+
+async def send_until_closed(client: nats.NATS) -> None:
+    while not client.is_closed:
+        # What publish leaves there when it cannot be sent at once.
+        client._pending.append(b"PUB x 1\r\nx\r\n")
+        client._pending_data_size += 13
+        await asyncio.sleep(0)
+
+
+async def reachable(store: JetStreamStore) -> bool:
+    try:
+        await store.info()
+    except StorageUnavailable:
+        return False
+    return True
+
+
 async def test_the_embedded_server_may_come_back_on_another_port(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     first = NatsServer(tmp_path / "a")

@@ -23,6 +23,8 @@ from workflowstore_server.store.jetstream.link import Link, NotSentError
 log = logging.getLogger(__name__)
 
 DISPOSE_SECONDS_MAX: Final = 0.5
+CHECK_SECONDS: Final = 0.25
+"""How often a connection is looked at that has not told that it is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,14 @@ class OwnedConnection:
     async def keep(self) -> None:
         """Replace the connection whenever it is lost, until cancelled."""
         while True:
-            await self._lost.wait()
-            await self._reconnect()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._lost.wait()
+            # nats-py does not tell when it fails at what it had still to send.
+            if self._client is not None and self._client.is_closed and not self._lost.is_set():
+                await self._on_closed()
+            if self._lost.is_set():
+                await self._reconnect()
 
     async def close(self) -> None:
         """Close the connection."""
