@@ -62,6 +62,7 @@ class Database:
         self._connections: list[sqlite3.Connection] = []
         self._idle: asyncio.Queue[sqlite3.Connection | None] = asyncio.Queue()
         """Connections for reading that nobody uses; None once it is closed."""
+        self._closed = False
         self._writer: sqlite3.Connection | None = None
         self.meta = Meta()
         """As of the last write."""
@@ -142,17 +143,22 @@ class Database:
         if connection is None:
             self._idle.put_nowait(None)
             raise DatabaseFailed("it was closed")
+        running = asyncio.get_running_loop().run_in_executor(self._reading, _guarded, lambda: work(connection))
+
+        def ended(running: "asyncio.Future[_T]") -> None:
+            _forget_failure(running)
+            if not self._closed:
+                self._idle.put_nowait(connection)
+
+        # Not where the caller waits: one that is cancelled does not wait for the end.
+        running.add_done_callback(ended)
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._reading, _guarded, lambda: work(connection))
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # Once it has ended, the connection may be at work for another.
+            if not running.done():
                 connection.interrupt()
-                await asyncio.wait([running])
-                running.exception()
-                raise
-        finally:
-            self._idle.put_nowait(connection)
+            raise
 
     def is_in_place(self) -> bool:
         """Whether the file is still the one that was opened, and not deleted or replaced."""
@@ -167,6 +173,7 @@ class Database:
     async def close(self, *, keep: bool = True) -> None:
         """Close it after what runs; `keep` leaves the file for the next start, else it is deleted."""
         loop = asyncio.get_running_loop()
+        self._closed = True
         while not self._idle.empty():
             self._idle.get_nowait()
         self._idle.put_nowait(None)
@@ -181,12 +188,12 @@ class Database:
 
     async def _in_writer(self, work: Callable[[], _T]) -> _T:
         running = asyncio.get_running_loop().run_in_executor(self._writing, _guarded, work)
+        running.add_done_callback(_forget_failure)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             # Whatever comes next has to wait for it anyway.
             await asyncio.wait([running])
-            running.exception()
             raise
 
     def _connect(self, cache_kib: int) -> sqlite3.Connection:
@@ -287,6 +294,12 @@ class Database:
         elif self.meta.complete and not files.log_of(self._path).exists():
             _sync(self._path)
             files.checksum_of(self._path).write_text(_checksum(self._path))
+
+
+def _forget_failure(running: "asyncio.Future[_T]") -> None:
+    """Let nobody complain that the failure of what a cancelled caller had begun was never looked at."""
+    if not running.cancelled():
+        running.exception()
 
 
 def _guarded(work: Callable[[], _T]) -> _T:
