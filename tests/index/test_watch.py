@@ -792,6 +792,23 @@ async def test_nobody_goes_on_where_the_bucket_lost_what_cannot_be_told_any_more
         assert refused.value.earliest_revision == revision + 1
 
 
+async def test_what_is_lost_in_any_number_is_not_kept_for_those_who_may_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "CHANGES_MAX", 1)
+    async with AsyncExitStack() as stack:
+        world, revision = await world_watched_once(tmp_path, stack)
+        await world.stop_index()
+        for id_ in ("wf-1", "wf-2"):
+            await world.vanish(id_)
+        await world.restart_index()
+        await world.index.count(WorkflowFilter())
+
+        with pytest.raises(RevisionForgotten) as refused:
+            await anext(world.index.watch(WorkflowFilter(), start=WatchStart(revision)))
+        assert refused.value.earliest_revision == revision + 1
+
+
 async def told(watcher: Watcher) -> bool:
     return bool(watcher.changes)
 

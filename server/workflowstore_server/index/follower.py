@@ -21,7 +21,7 @@ from workflowstore_server.index import changes, checks, files, written
 from workflowstore_server.index.changes import Was
 from workflowstore_server.index.checks import CannotMend, Lost
 from workflowstore_server.index.database import Database, DatabaseDamaged, DatabaseFailed
-from workflowstore_server.index.feed import Feed
+from workflowstore_server.index.feed import CHANGES_MAX, Feed
 from workflowstore_server.index.schema import Entry
 from workflowstore_server.model.errors import (
     BucketConfiguration,
@@ -77,7 +77,7 @@ class Follower:
         self._forgotten_revision: int | None = 0
         """Up to which revision an index that is built next has forgotten changes. None = all that it then has."""
         self.feed = Feed(0)
-        """The changes that were applied to the database last, while somebody watches."""
+        """The changes that were applied to the database last, while somebody watches, and what was found to be lost."""
         self.rounds_made = 0
         """Rounds that have succeeded."""
         self._asked = asyncio.Event()
@@ -279,12 +279,15 @@ class Follower:
         if built:
             position = await self._build(database, position)
         position = await self._catch_up(database, position)
-        lost = Lost()
+        # Kept also when nobody watches, for who comes back, but not in any number.
+        lost = Lost() if self._watchers or database.meta.keys - position.keys <= CHANGES_MAX else None
         try:
             await checks.settle(database, self._store, position, built=built, lost=lost)
         finally:
             # Also what was found before it failed is not found again.
-            if lost.was or lost.back:
+            if lost is None:
+                self.feed.resumable_revision = database.meta.forgotten_revision
+            elif lost.was or lost.back:
                 revision = database.meta.revision
                 self.feed.add(written.of_losses(lost.was, lost.back, revision), revision, found=True)
                 await self.feed.tell()
