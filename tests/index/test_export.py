@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from support.entries import indexed
 from workflowstore_server.codec import document
+from workflowstore_server.codec.key import key_of
 from workflowstore_server.index import exporting
 from workflowstore_server.model.selection import Selection, WorkflowFilter
 from workflowstore_server.model.state import WorkflowState, WorkflowStatus
@@ -43,3 +44,15 @@ async def test_a_document_that_is_written_meanwhile_is_exported_if_it_still_matc
     assert [change.key for change in exported] == ["wf-0", "wf-1", "wf-4"]
     assert b"again" in (exported[1].document or b"")
     assert exported[2].document == b"{", "what cannot be decoded is left out by no filter"
+
+
+async def test_documents_come_in_the_order_of_their_ids_whatever_their_keys() -> None:
+    store = MemoryStore("b")
+    ids = ["a", "b c", "c", "d:1", "e"]
+    for id_ in reversed(ids):
+        await store.save(WorkflowState(id_))
+    async with indexed(store) as index:
+        await index.count(WorkflowFilter())
+        chunks = [chunk async for chunk in exporting.documents(index, Selection("b"))]
+
+    assert [change.key for chunk in chunks for change in chunk.changes] == [key_of(id_) for id_ in ids]

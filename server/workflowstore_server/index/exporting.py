@@ -1,6 +1,6 @@
 """The only place that knows how an Export is answered: which documents of the bucket, and in which portions."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -46,7 +46,8 @@ async def documents(
         position = ListPosition() if ended else ListPosition(malformed_key=entries[-1].key)
         found = await index.store.last([entry.key for entry in entries], revision) if entries else {}
         if found:
-            yield DocumentChunk(_ordered(found), position, revision)
+            keys = (entry.key for entry in entries)
+            yield DocumentChunk(_ordered(found, keys), position, revision)
     way = await index.follower.read(database, lambda connection: query.way_of(connection, selection))
     while position is not None:
         work = partial(pages.documents, way, selection, position, CHUNK_STATES_MAX)
@@ -58,11 +59,11 @@ async def documents(
             for key, change in found.items()
             if change.revision == known[key] or _still_matches(selection, change)
         }
-        yield DocumentChunk(_ordered(matching), position, revision)
+        yield DocumentChunk(_ordered(matching, known), position, revision)
 
 
-def _ordered(found: dict[str, Change]) -> tuple[Change, ...]:
-    return tuple(found[key] for key in sorted(found) if found[key].document is not None)
+def _ordered(found: dict[str, Change], keys: Iterable[str]) -> tuple[Change, ...]:
+    return tuple(found[key] for key in keys if key in found and found[key].document is not None)
 
 
 def _still_matches(selection: Selection, change: Change) -> bool:
