@@ -105,6 +105,7 @@ async def test_a_watch_after_a_revision_that_is_not_there_is_out_of_range(stub: 
 
     assert failed.code is grpc.StatusCode.OUT_OF_RANGE
     assert failed.reason == "REVISION_FORGOTTEN"
+    assert "it has not come as far; begin with a snapshot" in failed.message
     assert failed.metadata == {"bucket": "beluga_workflows", "after_revision": "17", "earliest_revision": "0"}
 
 

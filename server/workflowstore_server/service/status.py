@@ -106,8 +106,8 @@ _TABLE: Final[dict[type[StoreError], _Row]] = {
     errors.RevisionForgotten: _Row(
         grpc.StatusCode.OUT_OF_RANGE,
         reasons.ERROR_REASON_REVISION_FORGOTTEN,
-        "changes of bucket {bucket} after revision {after_revision} may be forgotten; begin with a snapshot, or resume "
-        "after {earliest_revision} or later",
+        "bucket {bucket} cannot tell all changes after revision {after_revision}: those before {earliest_revision} may "
+        "be forgotten, or it has not come as far; begin with a snapshot",
     ),
     errors.WatchTooSlow: _Row(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
