@@ -3,8 +3,10 @@
 import asyncio
 import dataclasses
 import logging
+import string
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -29,6 +31,9 @@ from workflowstore_server.store.memory import MemoryStore
 from .conftest import about  # type: ignore[import-not-found]
 
 BUCKET = "beluga_workflows"
+
+UNQUOTED = (string.punctuation + " ").replace("%", "")
+"""What gRPC does not percent-encode in a message, beside letters and digits."""
 
 
 def state(workflow_id: str = "wf-1", **fields: Any) -> state_pb.WorkflowState:
@@ -139,15 +144,21 @@ async def test_so_many_wrong_fields_that_they_do_not_fit_are_counted(stub: Workf
     assert f"and {10_000 - len(told)} more" in more.description
 
 
-async def test_what_is_wrong_fits_the_trailers_that_clients_take(stub: WorkflowStoreStub) -> None:
-    wrong = state("x" * 1025, run_id="y" * 1025, labels={f"{n}" + "k" * 200: "v" * 1025 for n in range(70)})
+@pytest.mark.parametrize("labels", [60, 70])
+@pytest.mark.parametrize("letter", ["k", "\U0001f600", "%", "\n"])
+async def test_what_is_wrong_fits_the_trailers_that_clients_take(
+    stub: WorkflowStoreStub, letter: str, labels: int
+) -> None:
+    wrong = state("x" * 1025, run_id="y" * 1025, labels={f"{n}" + letter * 200: "v" * 1025 for n in range(labels)})
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.Save(pb.SaveRequest(bucket="nope", state=wrong))
 
     # As they are counted (RFC 9113, section 6.5.2); what is binary travels as base64.
     sizes = [len(key) + len(value) * 4 // 3 + 34 for key, value in caught.value.trailing_metadata() or ()]
-    assert sum(sizes) + len(caught.value.details() or "") < 8192 - 512
+    message = quote(caught.value.details() or "", safe=UNQUOTED)
+    assert sum(sizes) + len(message) < 8192 - 512
+    assert "state.workflow_id" in message
 
 
 async def test_not_found(stub: WorkflowStoreStub) -> None:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import enum
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import grpc
@@ -23,8 +25,8 @@ RETRY_SECONDS: Final = 0.25
 SHOWN_CHARACTERS_MAX: Final = 120
 """Characters of one field that go into a message; the metadata have all of it."""
 
-MESSAGE_CHARACTERS_MAX: Final = 400
-"""Characters of the message of an invalid request; its details have all of them. It travels twice."""
+MESSAGE_BYTES_MAX: Final = 600
+"""Bytes of the message of an invalid request, as gRPC sends it; its details have all that is wrong."""
 
 
 class _Row(NamedTuple):
@@ -143,7 +145,7 @@ def status_of(error: StoreError, *, retried: bool = False) -> Status:
     if isinstance(error, InvalidRequest):
         fields = {"fields": ",".join(violation.field for violation in error.violations if violation.field)}
         told = "; ".join(f"{v.field} {v.description}".strip() for v in error.violations)
-        words = _shortened(row.words.format(violations=told), MESSAGE_CHARACTERS_MAX)
+        words = _within(row.words.format(violations=told), MESSAGE_BYTES_MAX)
         details.append(_bad_request(error))
     else:
         words = row.words.format(**{name: _shown(value) for name, value in fields.items()})
@@ -209,8 +211,12 @@ def _text(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    return _shortened(_text(value), SHOWN_CHARACTERS_MAX)
+    text = _text(value)
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}..."
 
 
-def _shortened(text: str, characters: int) -> str:
-    return text if len(text) <= characters else f"{text[:characters]}..."
+def _within(text: str, size_max: int) -> str:
+    """Return a text, or as much of it as has so many bytes when it is percent-encoded, as gRPC does with messages."""
+    sizes = accumulate(1 if " " <= letter <= "~" and letter != "%" else 3 * len(letter.encode()) for letter in text)
+    kept = bisect_right(list(sizes), size_max)
+    return text if kept == len(text) else f"{text[:kept]}..."

@@ -29,8 +29,8 @@ public final class WorkflowStoreChannel {
 
   /**
    * The largest headers and trailers that are accepted, in bytes. The details of an error are
-   * there: of gRPC's own 8 KiB, a request with 20 wrong fields would fail as INTERNAL, without the
-   * fields.
+   * there. A server keeps them within gRPC's own 8 KiB; where a proxy on the way adds more, the
+   * call would fail as INTERNAL, without them.
    */
   private static final int TRAILER_BYTES_MAX = 64 * 1024;
 
