@@ -175,6 +175,8 @@ async def test_a_connection_that_breaks_while_something_is_sent_is_replaced(
 
     await until(lambda: reachable(store))
     await sending
+    # Nor does it end what hands over the messages of its subscriptions, which would be found when it is forgotten.
+    assert len([task for task in asyncio.all_tasks() if "_wait_for_msgs" in repr(task.get_coro())]) == 1
 
 
 async def send_until_closed(client: nats.NATS) -> None:

@@ -224,7 +224,7 @@ class OwnedConnection:
     async def _on_closed(self) -> None:
         link, self._link = self._link, None
         if link is not None:
-            link.fail_all("the connection to NATS was lost")
+            link.lost()
         self._lost.set()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -70,6 +71,8 @@ class Link:
         self._prefix = f"{client.new_inbox()}."
         self._tokens = itertools.count()
         self._waiters: dict[str, _Waiter] = {}
+        self._receivers: weakref.WeakSet[asyncio.Task[object]] = weakref.WeakSet()
+        """The tasks in which nats-py hands over what has arrived."""
         self.reads = asyncio.Semaphore(READS_MAX)
         """Held by whoever reads a document."""
         self.bulk_reads = asyncio.Semaphore(BULK_READS_MAX)
@@ -136,6 +139,7 @@ class Link:
         subject = self._client.new_inbox()
 
         async def hand_over(message: Msg) -> None:
+            self._note_receiver()
             receive(message)
 
         if not self._client.is_connected:
@@ -187,9 +191,21 @@ class Link:
             waiter.fail(error)
 
     async def _receive(self, message: Msg) -> None:
+        self._note_receiver()
         # A reply that comes after its request was given up has no waiter any more.
         if waiter := self._waiters.get(message.subject[len(self._prefix) :]):
             waiter.receive(message)
+
+    def lost(self) -> None:
+        """Fail every request in flight, and end what nats-py leaves when it fails at closing."""
+        self.fail_all("the connection to NATS was lost")
+        for receiver in self._receivers:
+            if receiver is not asyncio.current_task():
+                receiver.cancel()
+
+    def _note_receiver(self) -> None:
+        if task := asyncio.current_task():
+            self._receivers.add(task)
 
     def fail_all(self, detail: str) -> None:
         """Fail every request in flight."""
