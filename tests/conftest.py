@@ -1,7 +1,8 @@
-"""What every test may ask for: a nats-server of its own, a connected client, a store."""
+"""What every test may ask for: a nats-server of its own, a connected client, a store, the whole service."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,20 @@ import pytest
 from nats.aio.client import Client
 
 from support.nats_server import NatsServer
+from support.service_process import ServiceProcess
+from workflowstore_server.config import sources
+from workflowstore_server.config.sources import Config
 from workflowstore_server.store.jetstream import JetStreamStore
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="take the time that finding rare faults needs")
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """How often to try: the first number in passing, the second one with --thorough."""
+    return lambda passing, thorough: thorough if request.config.getoption("--thorough") else passing
 
 
 @pytest.fixture
@@ -32,6 +46,34 @@ async def nats_client(nats_server: NatsServer) -> AsyncIterator[Client]:
 async def jetstream_store(nats_client: Client) -> AsyncIterator[JetStreamStore]:
     async with JetStreamStore.over(nats_client, "beluga_workflows") as store:
         yield store
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
+    """Starts servers over one data directory, and ends those that the test leaves."""
+    servers: list[ServiceProcess] = []
+
+    def start(*options: str) -> ServiceProcess:
+        servers.append(ServiceProcess(tmp_path, "--data-dir", str(tmp_path / "data"), *options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.kill()
+        with contextlib.suppress(AttributeError):
+            server.process.stdout.close()
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Callable[..., Config]:
+    """Makes configurations as flags would."""
+
+    def configured(**flags: Any) -> Config:
+        flags = {"listen": "127.0.0.1:0", "data_dir": str(tmp_path / "data"), "drain_seconds": 2.0} | flags
+        return sources.load(flags, {}, None)
+
+    return configured
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import pytest
 
 from support.nats_server import PROGRAM
 from support.processes import gone, is_running
+from support.service_process import ServiceProcess
 from support.statuses import Failure, failure
 from support.waiting import until
 from workflowstore_server import app
@@ -20,7 +21,7 @@ from workflowstore_server.config.sources import Config
 from workflowstore_server.embedded.directory import DataDirectory
 from workflowstore_server.embedded.server import EmbeddedServer
 
-from .conftest import Caller, ServiceProcess, calling, refusal, running  # type: ignore[import-not-found]
+from .conftest import Caller, calling, refusal, running  # type: ignore[import-not-found]
 
 Serve = Callable[..., ServiceProcess]
 

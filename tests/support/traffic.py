@@ -210,9 +210,9 @@ class Traffic:
         while not self._stopped:
             before = len(self.history.operations)
             await self.call(client, name)
-            if len(self.history.operations) == before:
+            if all(one.returned is None for one in self.history.operations[before:]):
                 # It failed. What is away need not be asked as fast as can be.
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.1)
 
     async def told_everything(self, seconds: float = 60) -> None:
         """Wait until every watcher has been told what is in the last List."""

@@ -9,7 +9,7 @@ what became of them) are tried wherever they fit, as in the search of Wing and G
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from support.checker.history import Kind, Operation, Violation
 
@@ -34,10 +34,8 @@ class _State:
 
 def linearizable(operations: Sequence[Operation]) -> Iterator[Violation]:
     """Check the calls on one workflow, which was not there at the start."""
-    operations = [_resolved(operation, _revisions(operations)) for operation in operations]
-    placed = sorted((one for one in operations if one.revision), key=_place)
-    loose = sorted((one for one in operations if not one.revision), key=lambda one: one.called)
-    search = _Search(placed, loose)
+    revisions = _revisions(operations)
+    search = _Search([_resolved(operation, revisions) for operation in operations])
     if not search.succeeds():
         yield Violation("linearizable", search.words())
 
@@ -63,21 +61,38 @@ def _end(operation: Operation) -> float:
     return math.inf if operation.returned is None else operation.returned
 
 
-class _Search:
-    """Looks for an order. `placed` have theirs; `loose` may be anywhere, or, if their outcome is unknown, nowhere."""
+class _At(NamedTuple):
+    """Where a search is."""
 
-    def __init__(self, placed: Sequence[Operation], loose: Sequence[Operation]) -> None:
-        self._placed = placed
-        self._loose = loose
+    position: int
+    """How many of the calls that know their revision have been placed."""
+    taken: int
+    """Which of those that do not, a bit each."""
+    unknown: tuple[int, ...]
+    """How many of each kind of those whose outcome is unknown."""
+    state: _State
+
+
+class _Search:
+    """Looks for an order."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._placed = sorted((one for one in operations if one.revision), key=_place)
+        loose = [one for one in operations if not one.revision]
+        self._loose = sorted((one for one in loose if one.returned is not None), key=_end)
+        self._seen = {token for one in operations if one.value for token in one.value}
+        self._unknown = self._alike([one for one in loose if one.returned is None])
         # The earliest reply among the placed ones from each position on.
-        self._ends = [math.inf] * (len(placed) + 1)
-        for position in range(len(placed) - 1, -1, -1):
-            self._ends[position] = min(self._ends[position + 1], _end(placed[position]))
-        self._tried: set[tuple[int, int, _State]] = set()
-        self._farthest = (0, 0, _State())
+        self._ends = [math.inf] * (len(self._placed) + 1)
+        for position in range(len(self._placed) - 1, -1, -1):
+            self._ends[position] = min(self._ends[position + 1], _end(self._placed[position]))
+        self._longest = max((_end(one) - one.called for one in self._loose), default=0)
+        self._all_taken = (1 << len(self._loose)) - 1
+        self._tried: set[_At] = set()
+        self._farthest = _At(0, 0, (), _State())
 
     def succeeds(self) -> bool:
-        waiting = [(0, 0, _State())]
+        waiting = [_At(0, 0, (0,) * len(self._unknown), _State())]
         while waiting:
             at = waiting.pop()
             if at in self._tried:
@@ -85,50 +100,78 @@ class _Search:
             self._tried.add(at)
             if len(self._tried) > STEPS_MAX:
                 return False
-            if at[0] > self._farthest[0] or (at[0] == self._farthest[0] and at[1].bit_count() > self._farthest[1]):
-                self._farthest = (at[0], at[1].bit_count(), at[2])
-            if self._is_end(at):
+            if (at.position, at.taken) > (self._farthest.position, self._farthest.taken):
+                self._farthest = at
+            if at.position == len(self._placed) and at.taken == self._all_taken:
                 return True
             waiting.extend(self._next(at))
         return False
 
     def words(self) -> str:
         """Say where it got stuck."""
-        position, _, state = self._farthest
-        lines = [f"no order explains these calls beyond {position} of {len(self._placed)}; it was then {state}"]
-        if len(self._tried) > STEPS_MAX:
-            lines = [f"given up after {STEPS_MAX} positions"]
+        position, taken, _, state = self._farthest
+        tried = f"given up after {STEPS_MAX} orders" if len(self._tried) > STEPS_MAX else "no order explains them"
+        lines = [f"{tried}: {position} of {len(self._placed)} calls placed at the most, and it was then {state}"]
         lines += [f"  before {one}" for one in self._placed[max(0, position - 4) : position]]
         lines += [f"  stuck  {one}" for one in self._placed[position : position + 1]]
         lines += [f"  after  {one}" for one in self._placed[position + 1 : position + 3]]
-        around = self._placed[min(position, len(self._placed) - 1)] if self._placed else None
-        lines += [
-            f"  loose  {one}"
-            for one in self._loose
-            if around is None or (one.called < _end(around) and _end(one) > around.called - 1e9)
-        ]
-        return "\n".join(lines)
+        left = [one for number, one in enumerate(self._loose) if not taken >> number & 1]
+        return "\n".join(lines + [f"  loose  {one}" for one in left[:4]])
 
-    def _is_end(self, at: tuple[int, int, _State]) -> bool:
-        position, taken, _ = at
-        return position == len(self._placed) and not any(
-            one.returned is not None and not taken >> number & 1 for number, one in enumerate(self._loose)
-        )
-
-    def _next(self, at: tuple[int, int, _State]) -> Iterator[tuple[int, int, _State]]:
+    def _next(self, at: _At) -> Iterator[_At]:
         """What may come next, the most promising last."""
-        position, taken, state = at
-        left = [(number, one) for number, one in enumerate(self._loose) if not taken >> number & 1]
+        position, taken, unknown, state = at
+        # Numbered by their replies: the first that is left has the earliest one.
+        first = (~taken & (taken + 1)).bit_length() - 1
         # Nothing that was called after another's reply comes before it.
-        end = min(self._ends[position], min((_end(one) for _, one in left), default=math.inf))
-        # Those whose outcome is unknown are tried last: they may have had no effect.
-        for number, one in sorted(left, key=lambda pair: (pair[1].returned is not None, -pair[0])):
-            if one.called <= end and (after := _applied(state, one)) is not None:
-                yield position, taken | 1 << number, after
-        if position < len(self._placed):
-            one = self._placed[position]
-            if one.called <= end and (after := _applied(state, one)) is not None:
-                yield position + 1, taken, after
+        end = min(self._ends[position], _end(self._loose[first]) if first < len(self._loose) else math.inf)
+        placed = self._placed[position] if position < len(self._placed) else None
+        fits = [
+            (number, after)
+            for number in self._left(taken, first, end)
+            if (after := _applied(state, self._loose[number]))
+        ]
+        # What finds the workflow as it is and leaves it so may as well come now.
+        if found := [number for number, after in fits if after == state]:
+            yield _At(position, taken | 1 << found[0], unknown, state)
+            return
+        if placed is not None and placed.called <= end and _applied(state, placed) == state:
+            yield _At(position + 1, taken, unknown, state)
+            return
+        # What is unknown may have had no effect.
+        for kind, alike in enumerate(self._unknown):
+            used = unknown[kind]
+            if used < len(alike) and alike[used].called <= end and not self._is_pointless(state, alike[used]):
+                after = _applied(state, alike[used])
+                if after is not None:
+                    yield _At(position, taken, (*unknown[:kind], used + 1, *unknown[kind + 1 :]), after)
+        for number, after in fits:
+            yield _At(position, taken | 1 << number, unknown, after)
+        if placed is not None and placed.called <= end and (after := _applied(state, placed)) is not None:
+            yield _At(position + 1, taken, unknown, after)
+
+    def _left(self, taken: int, first: int, end: float) -> Iterator[int]:
+        """Which of the loose ones are left and were called by then."""
+        for number in range(first, len(self._loose)):
+            if _end(self._loose[number]) - self._longest > end:
+                return
+            if not taken >> number & 1 and self._loose[number].called <= end:
+                yield number
+
+    def _is_pointless(self, state: _State, operation: Operation) -> bool:
+        """Whether what an unknown call would leave cannot be told from what is there."""
+        if operation.kind is Kind.DELETE:
+            return not state.present
+        unseen = operation.kind is Kind.SAVE and operation.token not in self._seen
+        return unseen and state.revision is None and operation.expected is None
+
+    def _alike(self, unknown: Sequence[Operation]) -> list[list[Operation]]:
+        """Gather what does the same and is seen by nobody: of those it is enough to try the first."""
+        alike: dict[tuple[Kind, int | None, str], list[Operation]] = {}
+        for one in sorted(unknown, key=lambda one: one.called):
+            token = one.token if one.token in self._seen else ""
+            alike.setdefault((one.kind, one.expected, token), []).append(one)
+        return list(alike.values())
 
 
 def _applied(state: _State, operation: Operation) -> _State | None:

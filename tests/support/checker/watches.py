@@ -84,7 +84,7 @@ def _overwrites(operation: Operation, write: Operation, bookmark: Told) -> bool:
 
 
 def complete(history: History) -> Iterator[Violation]:
-    """Who has been told everything up to the last List knows what is in it."""
+    """Who has been told everything up to the last List knows what is in it, but for what has been written since."""
     if not history.listed:
         return
     last = history.listed[-1]
@@ -96,9 +96,11 @@ def complete(history: History) -> Iterator[Violation]:
     for watched in history.watched:
         if watched.after or watched.revision < last.store_revision:
             continue
-        expected = {id_: revision for id_, revision in there.items() if id_.startswith(watched.prefix)}
-        if watched.known() != expected:
-            yield Violation("complete", f"{_name(watched)} knows {watched.known()}, and there is {expected}")
+        later = {told.workflow_id for told in watched.told if told.revision > last.store_revision}
+        known = {id_: revision for id_, revision in watched.known().items() if id_ not in later}
+        expected = {id_: at for id_, at in there.items() if id_.startswith(watched.prefix) and id_ not in later}
+        if known != expected:
+            yield Violation("complete", f"{_name(watched)} knows {known}, and there is {expected}")
 
 
 def filtered(history: History) -> Iterator[Violation]:
