@@ -62,6 +62,19 @@ class Traffic:
 
         await until(reached, seconds)
 
+    async def reads_more(self, count: int, seconds: float = 60) -> None:
+        """Wait until so many more Loads have been answered."""
+
+        def loads() -> int:
+            return sum(one.note.endswith(" load") for one in self.history.operations)
+
+        goal = loads() + count
+
+        async def reached() -> bool:
+            return loads() >= goal
+
+        await until(reached, seconds)
+
     async def call(self, client: AsyncClient, name: str) -> None:
         """Make one call, whichever it is."""
         workflow_id = self._random.choice(self._ids)

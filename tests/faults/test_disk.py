@@ -1,4 +1,4 @@
-"""What was acknowledged is on disk: it is there after the power was cut, on a disk that forgets what was not synced."""
+"""What was acknowledged is on disk: it is there after the power was cut, and after the disk was full."""
 
 import asyncio
 import os
@@ -71,3 +71,16 @@ async def test_only_with_sync_always_it_is_all_there(
     finally:
         nats_server.kill()
     assert (lost == 0) is (sync_interval == "always")
+
+
+async def test_the_disk_is_full_for_a_while(serve: Serve, disk: ForgetfulDisk, rounds: Rounds) -> None:
+    server = serve("--data-dir", str(disk.path / "data"))
+    async with traffic([server.address], seed=7) as clients:
+        for _ in range(rounds(1, 5)):
+            await clients.more(20)
+            disk.fill()
+            await clients.reads_more(20)
+            disk.free()
+            # nats-server takes no writes any more once one has failed, until it is started again.
+            os.kill(server.nats_server_pids[-1], signal.SIGKILL)
+    server.kill()
