@@ -6,7 +6,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check
 # The branch whose API must not be broken.
 BASE ?= main
 
-.PHONY: help install serve test lint clients conformance check generate lock bench clean
+.PHONY: help install serve test faults lint clients conformance check generate lock bench clean
 .DEFAULT_GOAL := help
 
 help: ## Print this menu
@@ -35,6 +35,9 @@ test: install ## Run all tests and measure coverage
 	$(PY) -m coverage run -m pytest
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
+
+faults: install ## Look for lost writes and stale reads under kills, cuts, partitions and full disks; 15 minutes
+	$(PY) -m pytest tests/faults --thorough --durations=20
 
 lint: install .venv-generate/installed ## ruff, mypy --strict, buf, hadolint, generated code up to date
 	$(PY) -m ruff check

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +84,21 @@ async def test_a_process_stands_still(serve: Serve, rounds: Rounds, who: str) ->
             # From less than any time limit to more than those of the clients and of the service's requests.
             await asyncio.sleep(chance.choice([0.1, 1, 7]))
             os.kill(pid, signal.SIGCONT)
+
+
+async def test_servers_are_replaced_one_after_the_other(
+    serve: Serve, nats_server: NatsServer, tmp_path: Path, rounds: Rounds
+) -> None:
+    """Two servers over one NATS: clients go on with whichever is there, in the middle of their Lists and Watches."""
+    chance = random.Random(8)
+    options = [("--nats-url", nats_server.url, "--data-dir", str(tmp_path / f"data-{number}")) for number in range(2)]
+    servers = [await asyncio.to_thread(serve, *options[number]) for number in range(2)]
+    both = "ipv4:" + ",".join(server.address for server in servers)
+    async with traffic([both], seed=8) as clients:
+        for number in range(rounds(2, 20)):
+            await clients.more(20)
+            await a_moment(chance)
+            server = servers[number % 2]
+            server.signal(chance.choice([signal.SIGTERM, signal.SIGKILL]))
+            await asyncio.to_thread(server.wait)
+            servers[number % 2] = await asyncio.to_thread(serve, *options[number % 2], "--listen", server.address)
