@@ -38,6 +38,7 @@ const (
 	ErrContended             Reason = "ERROR_REASON_CONTENDED"
 	ErrIndexBehind           Reason = "ERROR_REASON_INDEX_BEHIND"
 	ErrRevisionForgotten     Reason = "ERROR_REASON_REVISION_FORGOTTEN"
+	ErrRevisionNotReached    Reason = "ERROR_REASON_REVISION_NOT_REACHED"
 	ErrWatchTooSlow          Reason = "ERROR_REASON_WATCH_TOO_SLOW"
 	ErrReplyTooLarge         Reason = "ERROR_REASON_REPLY_TOO_LARGE"
 )

@@ -33,7 +33,7 @@ func TestReasonsAreThoseOfTheProto(t *testing.T) {
 	known := []Reason{
 		ErrInvalidRequest, ErrWorkflowNotFound, ErrWorkflowAlreadyExists, ErrRevisionMismatch, ErrStateTooLarge, ErrStorageFull,
 		ErrStorageUnavailable, ErrShuttingDown, ErrBucketRecreated, ErrBucketNotFound, ErrBucketConfiguration,
-		ErrMalformedDocument, ErrInternal, ErrContended, ErrIndexBehind, ErrRevisionForgotten, ErrWatchTooSlow, ErrReplyTooLarge,
+		ErrMalformedDocument, ErrInternal, ErrContended, ErrIndexBehind, ErrRevisionForgotten, ErrRevisionNotReached, ErrWatchTooSlow, ErrReplyTooLarge,
 	}
 	if len(known) != len(pb.ErrorReason_name)-1 {
 		t.Errorf("%d reasons, of %d", len(known), len(pb.ErrorReason_name)-1)

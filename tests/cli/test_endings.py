@@ -20,6 +20,7 @@ CASES = [
     (errors.BucketNotFoundError, "FAILED_PRECONDITION", 1),
     (errors.BucketConfigurationError, "FAILED_PRECONDITION", 1),
     (errors.RevisionForgottenError, "OUT_OF_RANGE", 2),
+    (errors.RevisionNotReachedError, "OUT_OF_RANGE", 2),
     (errors.WatchTooSlowError, "RESOURCE_EXHAUSTED", 7),
     (errors.ReplyTooLargeError, "RESOURCE_EXHAUSTED", 7),
     (errors.OutcomeUnknownError, "INTERNAL", 1),

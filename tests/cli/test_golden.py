@@ -26,6 +26,7 @@ SERVE = [
     "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--reflection/--no-reflection",
     "--drain-seconds", "--log-format", "--log-level", "--config",
 ]  # fmt: skip
+FRESH = ["--consistency", "--min-revision"]
 GOLDEN = {
     "completion": ["SHELL"],
     "delete": [
@@ -36,10 +37,10 @@ GOLDEN = {
     "history": ["WORKFLOW_ID", "--desc", "--limit", *COMMON],
     "import": ["SOURCE", "--on-conflict", *COMMON],
     "info": COMMON,
-    "count": [*FILTER, "--by", *COMMON],
+    "count": [*FILTER, "--by", *FRESH, *COMMON],
     "index": [],
-    "list": [*FILTER, "--order", "--desc", "--limit", "--page-token", "--full", *COMMON],
-    "load": ["WORKFLOW_ID", "--summary", *COMMON],
+    "list": [*FILTER, "--order", "--desc", "--limit", "--page-token", "--full", *FRESH, *COMMON],
+    "load": ["WORKFLOW_ID", "--summary", *FRESH, *COMMON],
     "save": [
         "SOURCE", "--id", "--status", "--run-id", "--input", "--result", "--error", "--label", "--expected-revision",
         *COMMON,

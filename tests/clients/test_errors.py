@@ -92,6 +92,13 @@ REASONS = {
         {"after_revision": 17, "earliest_revision": 340000},
         "not_applied",
     ),
+    "REVISION_NOT_REACHED": (
+        "OUT_OF_RANGE",
+        {"bucket": "b", "min_revision": "340000", "store_revision": "17"},
+        "RevisionNotReachedError",
+        {"min_revision": 340000, "store_revision": 17},
+        "not_applied",
+    ),
     "WATCH_TOO_SLOW": (
         "RESOURCE_EXHAUSTED",
         {"bucket": "b", "resume_revision": "340000"},

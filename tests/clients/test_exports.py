@@ -16,6 +16,7 @@ EXPORTS = [
     "BucketNotFoundError",
     "ChangeKind",
     "Client",
+    "Consistency",
     "ContendedError",
     "CountGroup",
     "DeadlineExceededError",
@@ -40,6 +41,7 @@ EXPORTS = [
     "RetentionInfo",
     "RevisionForgottenError",
     "RevisionMismatchError",
+    "RevisionNotReachedError",
     "StateTooLargeError",
     "StorageFullError",
     "StoreInfo",
@@ -62,18 +64,23 @@ EXPORTS = [
 
 METHODS = {
     "close": "()",
-    "count": "(filter, *, by_status, by_label, bucket, timeout)",
+    "count": "(filter, *, by_status, by_label, min_revision, consistency, bucket, timeout)",
     "delete": "(workflow_id, *, expected_revision, purge, request_id, bucket, timeout)",
     "delete_batch": "(workflow_ids, *, expected_revisions, purge, request_id, bucket, timeout)",
     "delete_matching": "(filter, *, limit, dry_run, purge, request_id, bucket, timeout)",
     "export": "(filter, *, page_token, bucket, timeout)",
     "import_documents": "(documents, *, on_conflict, bucket, timeout)",
     "info": "(*, bucket, timeout)",
-    "list": "(filter, *, order_by, descending, limit, view, page_token, on_malformed, bucket, timeout)",
-    "list_chunks": "(filter, *, order_by, descending, limit, view, page_token, bucket, timeout)",
+    "list": (
+        "(filter, *, order_by, descending, limit, view, page_token, on_malformed, min_revision, consistency, "
+        "bucket, timeout)"
+    ),
+    "list_chunks": (
+        "(filter, *, order_by, descending, limit, view, page_token, min_revision, consistency, bucket, timeout)"
+    ),
     "list_revisions": "(workflow_id, *, newest_first, limit, view, bucket, timeout)",
-    "load": "(workflow_id, *, view, bucket, timeout)",
-    "load_batch": "(workflow_ids, *, view, bucket, timeout)",
+    "load": "(workflow_id, *, view, min_revision, consistency, bucket, timeout)",
+    "load_batch": "(workflow_ids, *, view, min_revision, consistency, bucket, timeout)",
     "save": "(state, *, expected_revision, request_id, bucket, timeout)",
     "save_batch": "(states, *, expected_revisions, atomic, request_id, bucket, timeout)",
     "update": (

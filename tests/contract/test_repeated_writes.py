@@ -91,23 +91,24 @@ async def test_saves_under_different_ids_are_different_saves(store: StateStore) 
 async def test_a_delete_under_the_same_id_is_made_once(store: StateStore, with_revision: bool, since: str) -> None:
     revision = (await store.save(WorkflowState("wf-1"))).revision
     expected = revision if with_revision else None
-    assert await store.delete("wf-1", expected, write_id="id-1") == Deleted(existed=True)
+    first = await store.delete("wf-1", expected, write_id="id-1")
+    assert first == Deleted(existed=True, revision=revision + 1)
     if since != "nothing":
         await store.save(WorkflowState("wf-1", error="anew"))
     if since == "saved and deleted":
         await store.delete("wf-1")
     before = await last_revision(store)
 
-    assert await store.delete("wf-1", expected, write_id="id-1") == Deleted(existed=True, repeated=True)
+    assert await store.delete("wf-1", expected, write_id="id-1") == first._replace(repeated=True)
     assert await last_revision(store) == before
     assert await ids_of(store) == (["wf-1"] if since == "saved" else [])
 
 
 async def test_a_delete_that_found_nothing_finds_what_comes_later(store: StateStore) -> None:
     assert await store.delete("wf-1", write_id="id-1") == Deleted(existed=False)
-    await store.save(WorkflowState("wf-1"))
+    saved = await store.save(WorkflowState("wf-1"))
 
-    assert await store.delete("wf-1", write_id="id-1") == Deleted(existed=True)
+    assert await store.delete("wf-1", write_id="id-1") == Deleted(existed=True, revision=saved.revision + 1)
 
 
 async def test_what_was_written_under_an_id_is_told(store: StateStore) -> None:

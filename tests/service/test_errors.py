@@ -333,6 +333,7 @@ EXAMPLES: list[StoreError] = [
     errors.MalformedDocument("b", "k", 1, "not JSON"),
     errors.IndexBehind("b", 1, 3, 2, "the index is being built"),
     errors.RevisionForgotten("b", 1, 3),
+    errors.RevisionNotReached("b", 3, 1),
     errors.WatchTooSlow("b", 3),
     errors.ReplyTooLarge("b", "wf", 2, 1),
 ]

@@ -143,8 +143,8 @@ async def test_writes_under_an_id_are_made_once_on_a_cluster(cluster: list[NatsS
         again = await store.save(WorkflowState("wf-1"), other.revision, "id-2")
         assert again.revision > other.revision, "what was refused under an id is made under it later"
         deleted = await store.delete("wf-1", write_id="id-3")
-        assert deleted == Deleted(existed=True)
-        assert await store.delete("wf-1", write_id="id-3") == Deleted(existed=True, repeated=True)
+        assert deleted == Deleted(existed=True, revision=again.revision + 1)
+        assert await store.delete("wf-1", write_id="id-3") == deleted._replace(repeated=True)
         drafts = [Draft(WorkflowState(f"wf-{number}"), 0, f"batch-{number}") for number in range(1, 20)]
         saved = await store.save_together(drafts)
         assert [one.revision for one in await store.save_together(drafts)] == [one.revision for one in saved]

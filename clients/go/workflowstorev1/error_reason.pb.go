@@ -168,6 +168,14 @@ const (
 	//	"metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "size_bytes": "524288",
 	//	              "limit_bytes": "4128768" } }
 	ErrorReason_ERROR_REASON_REPLY_TOO_LARGE ErrorReason = 18
+	// The bucket has only come to `store_revision`, and the reply was to be of `min_revision` or later. If the bucket was
+	// made anew, or restored from a backup, forget the revisions from before; else the revision is of another bucket. Where
+	// there are several replicas, a majority of them has confirmed it. Code OUT_OF_RANGE.
+	//
+	// Example: { "reason": "ERROR_REASON_REVISION_NOT_REACHED", "domain": "workflowstore",
+	//
+	//	"metadata": { "bucket": "beluga_workflows", "min_revision": "340000", "store_revision": "17" } }
+	ErrorReason_ERROR_REASON_REVISION_NOT_REACHED ErrorReason = 19
 )
 
 // Enum value maps for ErrorReason.
@@ -192,6 +200,7 @@ var (
 		16: "ERROR_REASON_REVISION_FORGOTTEN",
 		17: "ERROR_REASON_WATCH_TOO_SLOW",
 		18: "ERROR_REASON_REPLY_TOO_LARGE",
+		19: "ERROR_REASON_REVISION_NOT_REACHED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -213,6 +222,7 @@ var (
 		"ERROR_REASON_REVISION_FORGOTTEN":      16,
 		"ERROR_REASON_WATCH_TOO_SLOW":          17,
 		"ERROR_REASON_REPLY_TOO_LARGE":         18,
+		"ERROR_REASON_REVISION_NOT_REACHED":    19,
 	}
 )
 
@@ -247,7 +257,7 @@ var File_workflowstore_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_workflowstore_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"#workflowstore/v1/error_reason.proto\x12\x10workflowstore.v1*\x97\x05\n" +
+	"#workflowstore/v1/error_reason.proto\x12\x10workflowstore.v1*\xbe\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12#\n" +
@@ -268,7 +278,8 @@ const file_workflowstore_v1_error_reason_proto_rawDesc = "" +
 	"\x19ERROR_REASON_INDEX_BEHIND\x10\x0f\x12#\n" +
 	"\x1fERROR_REASON_REVISION_FORGOTTEN\x10\x10\x12\x1f\n" +
 	"\x1bERROR_REASON_WATCH_TOO_SLOW\x10\x11\x12 \n" +
-	"\x1cERROR_REASON_REPLY_TOO_LARGE\x10\x12B\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
+	"\x1cERROR_REASON_REPLY_TOO_LARGE\x10\x12\x12%\n" +
+	"!ERROR_REASON_REVISION_NOT_REACHED\x10\x13B\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
 
 var (
 	file_workflowstore_v1_error_reason_proto_rawDescOnce sync.Once

@@ -23,6 +23,73 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Consistency is how new the reply to a read has to be. It matters where a bucket has several replicas. One with a single
+// copy has no answer but the newest, and all of these are LINEARIZABLE.
+//
+// Writes need none: what they depend on is compared by the stream itself at the moment of the write. A call that writes
+// nothing, because it finds nothing to write, has looked with LINEARIZABLE (Delete), or is a failure that writes nothing.
+type Consistency int32
+
+const (
+	// The default: SESSION.
+	Consistency_CONSISTENCY_UNSPECIFIED Consistency = 0
+	// Every write acknowledged before the call is seen, by the word of the stream's leader. A leader that was cut off or
+	// stopped, and does not know yet that there is another one, may give it wrongly. Even then the reply is not older than
+	// `min_revision`, nor than what this server has acknowledged or told to anybody.
+	Consistency_CONSISTENCY_SESSION Consistency = 1
+	// Every write acknowledged before the call is seen, to whomever and by whichever server, whatever has happened to the
+	// leader. It costs one write to the bucket, which all such reads of one moment on one server share, and needs a
+	// majority of the replicas. Refused as FAILED_PRECONDITION where the bucket has several replicas and does not allow
+	// direct reads.
+	Consistency_CONSISTENCY_LINEARIZABLE Consistency = 2
+	// Whatever the replica has that happens to answer, from `min_revision` on. Cheapest, and it goes on where others wait
+	// for a leader to be elected.
+	Consistency_CONSISTENCY_ANY_REPLICA Consistency = 3
+)
+
+// Enum value maps for Consistency.
+var (
+	Consistency_name = map[int32]string{
+		0: "CONSISTENCY_UNSPECIFIED",
+		1: "CONSISTENCY_SESSION",
+		2: "CONSISTENCY_LINEARIZABLE",
+		3: "CONSISTENCY_ANY_REPLICA",
+	}
+	Consistency_value = map[string]int32{
+		"CONSISTENCY_UNSPECIFIED":  0,
+		"CONSISTENCY_SESSION":      1,
+		"CONSISTENCY_LINEARIZABLE": 2,
+		"CONSISTENCY_ANY_REPLICA":  3,
+	}
+)
+
+func (x Consistency) Enum() *Consistency {
+	p := new(Consistency)
+	*p = x
+	return p
+}
+
+func (x Consistency) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Consistency) Descriptor() protoreflect.EnumDescriptor {
+	return file_workflowstore_v1_workflow_store_proto_enumTypes[0].Descriptor()
+}
+
+func (Consistency) Type() protoreflect.EnumType {
+	return &file_workflowstore_v1_workflow_store_proto_enumTypes[0]
+}
+
+func (x Consistency) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Consistency.Descriptor instead.
+func (Consistency) EnumDescriptor() ([]byte, []int) {
+	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{0}
+}
+
 // OrderBy is what the states of a List are ordered by. States alike in it are ordered by workflow id.
 type OrderBy int32
 
@@ -64,11 +131,11 @@ func (x OrderBy) String() string {
 }
 
 func (OrderBy) Descriptor() protoreflect.EnumDescriptor {
-	return file_workflowstore_v1_workflow_store_proto_enumTypes[0].Descriptor()
+	return file_workflowstore_v1_workflow_store_proto_enumTypes[1].Descriptor()
 }
 
 func (OrderBy) Type() protoreflect.EnumType {
-	return &file_workflowstore_v1_workflow_store_proto_enumTypes[0]
+	return &file_workflowstore_v1_workflow_store_proto_enumTypes[1]
 }
 
 func (x OrderBy) Number() protoreflect.EnumNumber {
@@ -77,7 +144,7 @@ func (x OrderBy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OrderBy.Descriptor instead.
 func (OrderBy) EnumDescriptor() ([]byte, []int) {
-	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{0}
+	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{1}
 }
 
 // ChangeKind is what a WorkflowChange tells.
@@ -127,11 +194,11 @@ func (x ChangeKind) String() string {
 }
 
 func (ChangeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_workflowstore_v1_workflow_store_proto_enumTypes[1].Descriptor()
+	return file_workflowstore_v1_workflow_store_proto_enumTypes[2].Descriptor()
 }
 
 func (ChangeKind) Type() protoreflect.EnumType {
-	return &file_workflowstore_v1_workflow_store_proto_enumTypes[1]
+	return &file_workflowstore_v1_workflow_store_proto_enumTypes[2]
 }
 
 func (x ChangeKind) Number() protoreflect.EnumNumber {
@@ -140,7 +207,7 @@ func (x ChangeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeKind.Descriptor instead.
 func (ChangeKind) EnumDescriptor() ([]byte, []int) {
-	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{1}
+	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{2}
 }
 
 // OnConflict is what an Import does where another document is stored under the key.
@@ -184,11 +251,11 @@ func (x OnConflict) String() string {
 }
 
 func (OnConflict) Descriptor() protoreflect.EnumDescriptor {
-	return file_workflowstore_v1_workflow_store_proto_enumTypes[2].Descriptor()
+	return file_workflowstore_v1_workflow_store_proto_enumTypes[3].Descriptor()
 }
 
 func (OnConflict) Type() protoreflect.EnumType {
-	return &file_workflowstore_v1_workflow_store_proto_enumTypes[2]
+	return &file_workflowstore_v1_workflow_store_proto_enumTypes[3]
 }
 
 func (x OnConflict) Number() protoreflect.EnumNumber {
@@ -197,7 +264,7 @@ func (x OnConflict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OnConflict.Descriptor instead.
 func (OnConflict) EnumDescriptor() ([]byte, []int) {
-	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{2}
+	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{3}
 }
 
 // ImportOutcome is what an Import did with a document.
@@ -241,11 +308,11 @@ func (x ImportOutcome) String() string {
 }
 
 func (ImportOutcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_workflowstore_v1_workflow_store_proto_enumTypes[3].Descriptor()
+	return file_workflowstore_v1_workflow_store_proto_enumTypes[4].Descriptor()
 }
 
 func (ImportOutcome) Type() protoreflect.EnumType {
-	return &file_workflowstore_v1_workflow_store_proto_enumTypes[3]
+	return &file_workflowstore_v1_workflow_store_proto_enumTypes[4]
 }
 
 func (x ImportOutcome) Number() protoreflect.EnumNumber {
@@ -254,7 +321,7 @@ func (x ImportOutcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ImportOutcome.Descriptor instead.
 func (ImportOutcome) EnumDescriptor() ([]byte, []int) {
-	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{3}
+	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{4}
 }
 
 // Durability is what the NATS server's file store does before a write is acknowledged.
@@ -294,11 +361,11 @@ func (x Durability) String() string {
 }
 
 func (Durability) Descriptor() protoreflect.EnumDescriptor {
-	return file_workflowstore_v1_workflow_store_proto_enumTypes[4].Descriptor()
+	return file_workflowstore_v1_workflow_store_proto_enumTypes[5].Descriptor()
 }
 
 func (Durability) Type() protoreflect.EnumType {
-	return &file_workflowstore_v1_workflow_store_proto_enumTypes[4]
+	return &file_workflowstore_v1_workflow_store_proto_enumTypes[5]
 }
 
 func (x Durability) Number() protoreflect.EnumNumber {
@@ -307,7 +374,7 @@ func (x Durability) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Durability.Descriptor instead.
 func (Durability) EnumDescriptor() ([]byte, []int) {
-	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{4}
+	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{5}
 }
 
 // SaveRequest is what Save takes.
@@ -644,7 +711,14 @@ type LoadRequest struct {
 	// The workflow. Required, 1 to 1,024 bytes of UTF-8, any character but NUL.
 	WorkflowId string `protobuf:"bytes,2,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
 	// How much of the state to reply with. Default FULL.
-	View          WorkflowView `protobuf:"varint,3,opt,name=view,proto3,enum=workflowstore.v1.WorkflowView" json:"view,omitempty"`
+	View WorkflowView `protobuf:"varint,3,opt,name=view,proto3,enum=workflowstore.v1.WorkflowView" json:"view,omitempty"`
+	// The reply is of this revision of the bucket or of a later one: with the newest revision that the caller was told of,
+	// by whatever call on whatever server, it never goes back in time. A replica that has not come so far is waited for, for
+	// about 2 seconds. If the bucket itself has not, the call fails as OUT_OF_RANGE with ERROR_REASON_REVISION_NOT_REACHED.
+	// 0 = none.
+	MinRevision uint64 `protobuf:"varint,4,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// How new the reply has to be. Default SESSION.
+	Consistency   Consistency `protobuf:"varint,5,opt,name=consistency,proto3,enum=workflowstore.v1.Consistency" json:"consistency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -698,6 +772,20 @@ func (x *LoadRequest) GetView() WorkflowView {
 		return x.View
 	}
 	return WorkflowView_WORKFLOW_VIEW_UNSPECIFIED
+}
+
+func (x *LoadRequest) GetMinRevision() uint64 {
+	if x != nil {
+		return x.MinRevision
+	}
+	return 0
+}
+
+func (x *LoadRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
 }
 
 // LoadResponse is what Load replies.
@@ -764,7 +852,11 @@ type ListRequest struct {
 	// The `next_page_token` of a chunk, to go on after that chunk; the states of the chunk and those before it do not
 	// come again. Bucket, filter, `order_by` and `descending` must be those of the call that it came from; `view` and
 	// `limit` may differ. Empty = from the beginning.
-	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// See LoadRequest.min_revision. 0 = none.
+	MinRevision uint64 `protobuf:"varint,8,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+	Consistency   Consistency `protobuf:"varint,9,opt,name=consistency,proto3,enum=workflowstore.v1.Consistency" json:"consistency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -846,6 +938,20 @@ func (x *ListRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListRequest) GetMinRevision() uint64 {
+	if x != nil {
+		return x.MinRevision
+	}
+	return 0
+}
+
+func (x *ListRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
 }
 
 // ListResponse is one chunk of a List: at most 512 states and, beyond the first state, at most 1 MiB. There is at
@@ -937,7 +1043,11 @@ type CountRequest struct {
 	//
 	//	*CountRequest_Status
 	//	*CountRequest_Label
-	GroupBy       isCountRequest_GroupBy `protobuf_oneof:"group_by"`
+	GroupBy isCountRequest_GroupBy `protobuf_oneof:"group_by"`
+	// See LoadRequest.min_revision. 0 = none.
+	MinRevision uint64 `protobuf:"varint,5,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+	Consistency   Consistency `protobuf:"varint,6,opt,name=consistency,proto3,enum=workflowstore.v1.Consistency" json:"consistency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1009,6 +1119,20 @@ func (x *CountRequest) GetLabel() string {
 		}
 	}
 	return ""
+}
+
+func (x *CountRequest) GetMinRevision() uint64 {
+	if x != nil {
+		return x.MinRevision
+	}
+	return 0
+}
+
+func (x *CountRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
 }
 
 type isCountRequest_GroupBy interface {
@@ -1360,7 +1484,10 @@ func (x *DeleteRequest) GetRequestId() string {
 type DeleteResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the workflow existed.
-	Existed       bool `protobuf:"varint,1,opt,name=existed,proto3" json:"existed,omitempty"`
+	Existed bool `protobuf:"varint,1,opt,name=existed,proto3" json:"existed,omitempty"`
+	// The revision of the delete marker: a read with this `min_revision` does not find the workflow, unless it was written
+	// again. 0 = there is no marker, because nothing was there to delete.
+	Revision      uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1400,6 +1527,13 @@ func (x *DeleteResponse) GetExisted() bool {
 		return x.Existed
 	}
 	return false
+}
+
+func (x *DeleteResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 // WatchRequest is what Watch takes.
@@ -2264,7 +2398,11 @@ type LoadBatchRequest struct {
 	// The workflows. 1 to 1,000, no two alike, each under the rules of LoadRequest.workflow_id.
 	WorkflowIds []string `protobuf:"bytes,2,rep,name=workflow_ids,json=workflowIds,proto3" json:"workflow_ids,omitempty"`
 	// How much of each state to reply with. Default FULL.
-	View          WorkflowView `protobuf:"varint,3,opt,name=view,proto3,enum=workflowstore.v1.WorkflowView" json:"view,omitempty"`
+	View WorkflowView `protobuf:"varint,3,opt,name=view,proto3,enum=workflowstore.v1.WorkflowView" json:"view,omitempty"`
+	// See LoadRequest.min_revision. 0 = none.
+	MinRevision uint64 `protobuf:"varint,4,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// How new the reply has to be. Default SESSION.
+	Consistency   Consistency `protobuf:"varint,5,opt,name=consistency,proto3,enum=workflowstore.v1.Consistency" json:"consistency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2318,6 +2456,20 @@ func (x *LoadBatchRequest) GetView() WorkflowView {
 		return x.View
 	}
 	return WorkflowView_WORKFLOW_VIEW_UNSPECIFIED
+}
+
+func (x *LoadBatchRequest) GetMinRevision() uint64 {
+	if x != nil {
+		return x.MinRevision
+	}
+	return 0
+}
+
+func (x *LoadBatchRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
 }
 
 // LoadBatchResponse is what LoadBatch replies. It is kept below 4 MiB, which gRPC clients receive by default: states that
@@ -2643,7 +2795,9 @@ type DeleteBatchResult struct {
 	// Whether it existed and was deleted; in a dry run, whether it would be.
 	Existed bool `protobuf:"varint,2,opt,name=existed,proto3" json:"existed,omitempty"`
 	// Why it was not deleted.
-	Error         *ItemError `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	Error *ItemError `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// See DeleteResponse.revision. 0 in a dry run.
+	Revision      uint64 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2697,6 +2851,13 @@ func (x *DeleteBatchResult) GetError() *ItemError {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *DeleteBatchResult) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 // ExportRequest is what Export takes.
@@ -3637,14 +3798,16 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\x12_expected_revision\"c\n" +
 	"\x0eUpdateResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x125\n" +
-	"\x05state\x18\x02 \x01(\v2\x1f.workflowstore.v1.WorkflowStateR\x05state\"z\n" +
+	"\x05state\x18\x02 \x01(\v2\x1f.workflowstore.v1.WorkflowStateR\x05state\"\xde\x01\n" +
 	"\vLoadRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x1f\n" +
 	"\vworkflow_id\x18\x02 \x01(\tR\n" +
 	"workflowId\x122\n" +
-	"\x04view\x18\x03 \x01(\x0e2\x1e.workflowstore.v1.WorkflowViewR\x04view\"E\n" +
+	"\x04view\x18\x03 \x01(\x0e2\x1e.workflowstore.v1.WorkflowViewR\x04view\x12!\n" +
+	"\fmin_revision\x18\x04 \x01(\x04R\vminRevision\x12?\n" +
+	"\vconsistency\x18\x05 \x01(\x0e2\x1d.workflowstore.v1.ConsistencyR\vconsistency\"E\n" +
 	"\fLoadResponse\x125\n" +
-	"\x05state\x18\x01 \x01(\v2\x1f.workflowstore.v1.WorkflowStateR\x05state\"\x9e\x02\n" +
+	"\x05state\x18\x01 \x01(\v2\x1f.workflowstore.v1.WorkflowStateR\x05state\"\x82\x03\n" +
 	"\vListRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x128\n" +
 	"\x06filter\x18\x02 \x01(\v2 .workflowstore.v1.WorkflowFilterR\x06filter\x122\n" +
@@ -3655,17 +3818,21 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"descending\x18\x06 \x01(\bR\n" +
 	"descending\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\a \x01(\tR\tpageToken\"\xd6\x01\n" +
+	"page_token\x18\a \x01(\tR\tpageToken\x12!\n" +
+	"\fmin_revision\x18\b \x01(\x04R\vminRevision\x12?\n" +
+	"\vconsistency\x18\t \x01(\x0e2\x1d.workflowstore.v1.ConsistencyR\vconsistency\"\xd6\x01\n" +
 	"\fListResponse\x127\n" +
 	"\x06states\x18\x01 \x03(\v2\x1f.workflowstore.v1.WorkflowStateR\x06states\x12%\n" +
 	"\x0estore_revision\x18\x02 \x01(\x04R\rstoreRevision\x12>\n" +
 	"\tmalformed\x18\x03 \x03(\v2 .workflowstore.v1.MalformedEntryR\tmalformed\x12&\n" +
-	"\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\"\x9e\x01\n" +
+	"\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\"\x82\x02\n" +
 	"\fCountRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x128\n" +
 	"\x06filter\x18\x02 \x01(\v2 .workflowstore.v1.WorkflowFilterR\x06filter\x12\x18\n" +
 	"\x06status\x18\x03 \x01(\bH\x00R\x06status\x12\x16\n" +
-	"\x05label\x18\x04 \x01(\tH\x00R\x05labelB\n" +
+	"\x05label\x18\x04 \x01(\tH\x00R\x05label\x12!\n" +
+	"\fmin_revision\x18\x05 \x01(\x04R\vminRevision\x12?\n" +
+	"\vconsistency\x18\x06 \x01(\x0e2\x1d.workflowstore.v1.ConsistencyR\vconsistencyB\n" +
 	"\n" +
 	"\bgroup_by\"\xd2\x01\n" +
 	"\rCountResponse\x12\x14\n" +
@@ -3693,9 +3860,10 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\x05purge\x18\x04 \x01(\bR\x05purge\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tR\trequestIdB\x14\n" +
-	"\x12_expected_revision\"*\n" +
+	"\x12_expected_revision\"F\n" +
 	"\x0eDeleteResponse\x12\x18\n" +
-	"\aexisted\x18\x01 \x01(\bR\aexisted\"\xac\x02\n" +
+	"\aexisted\x18\x01 \x01(\bR\aexisted\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xac\x02\n" +
 	"\fWatchRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x128\n" +
 	"\x06filter\x18\x02 \x01(\v2 .workflowstore.v1.WorkflowFilterR\x06filter\x122\n" +
@@ -3758,11 +3926,13 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"updated_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x121\n" +
-	"\x05error\x18\x04 \x01(\v2\x1b.workflowstore.v1.ItemErrorR\x05error\"\x81\x01\n" +
+	"\x05error\x18\x04 \x01(\v2\x1b.workflowstore.v1.ItemErrorR\x05error\"\xe5\x01\n" +
 	"\x10LoadBatchRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12!\n" +
 	"\fworkflow_ids\x18\x02 \x03(\tR\vworkflowIds\x122\n" +
-	"\x04view\x18\x03 \x01(\x0e2\x1e.workflowstore.v1.WorkflowViewR\x04view\"P\n" +
+	"\x04view\x18\x03 \x01(\x0e2\x1e.workflowstore.v1.WorkflowViewR\x04view\x12!\n" +
+	"\fmin_revision\x18\x04 \x01(\x04R\vminRevision\x12?\n" +
+	"\vconsistency\x18\x05 \x01(\x0e2\x1d.workflowstore.v1.ConsistencyR\vconsistency\"P\n" +
 	"\x11LoadBatchResponse\x12;\n" +
 	"\aresults\x18\x01 \x03(\v2!.workflowstore.v1.LoadBatchResultR\aresults\"{\n" +
 	"\x0fLoadBatchResult\x125\n" +
@@ -3784,12 +3954,13 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\x12_expected_revision\"}\n" +
 	"\x13DeleteBatchResponse\x12=\n" +
 	"\aresults\x18\x01 \x03(\v2#.workflowstore.v1.DeleteBatchResultR\aresults\x12'\n" +
-	"\x0fremaining_count\x18\x02 \x01(\x03R\x0eremainingCount\"\x81\x01\n" +
+	"\x0fremaining_count\x18\x02 \x01(\x03R\x0eremainingCount\"\x9d\x01\n" +
 	"\x11DeleteBatchResult\x12\x1f\n" +
 	"\vworkflow_id\x18\x01 \x01(\tR\n" +
 	"workflowId\x12\x18\n" +
 	"\aexisted\x18\x02 \x01(\bR\aexisted\x121\n" +
-	"\x05error\x18\x03 \x01(\v2\x1b.workflowstore.v1.ItemErrorR\x05error\"\x80\x01\n" +
+	"\x05error\x18\x03 \x01(\v2\x1b.workflowstore.v1.ItemErrorR\x05error\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\"\x80\x01\n" +
 	"\rExportRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x128\n" +
 	"\x06filter\x18\x02 \x01(\v2 .workflowstore.v1.WorkflowFilterR\x06filter\x12\x1d\n" +
@@ -3858,7 +4029,12 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\x05bytes\x18\t \x01(\x04R\x05bytes\x12!\n" +
 	"\fallow_atomic\x18\n" +
 	" \x01(\bR\vallowAtomic\x12,\n" +
-	"\x12request_id_seconds\x18\v \x01(\x01R\x10requestIdSeconds*o\n" +
+	"\x12request_id_seconds\x18\v \x01(\x01R\x10requestIdSeconds*~\n" +
+	"\vConsistency\x12\x1b\n" +
+	"\x17CONSISTENCY_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13CONSISTENCY_SESSION\x10\x01\x12\x1c\n" +
+	"\x18CONSISTENCY_LINEARIZABLE\x10\x02\x12\x1b\n" +
+	"\x17CONSISTENCY_ANY_REPLICA\x10\x03*o\n" +
 	"\aOrderBy\x12\x18\n" +
 	"\x14ORDER_BY_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ORDER_BY_WORKFLOW_ID\x10\x01\x12\x17\n" +
@@ -3915,164 +4091,169 @@ func file_workflowstore_v1_workflow_store_proto_rawDescGZIP() []byte {
 	return file_workflowstore_v1_workflow_store_proto_rawDescData
 }
 
-var file_workflowstore_v1_workflow_store_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_workflowstore_v1_workflow_store_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_workflowstore_v1_workflow_store_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_workflowstore_v1_workflow_store_proto_goTypes = []any{
-	(OrderBy)(0),                  // 0: workflowstore.v1.OrderBy
-	(ChangeKind)(0),               // 1: workflowstore.v1.ChangeKind
-	(OnConflict)(0),               // 2: workflowstore.v1.OnConflict
-	(ImportOutcome)(0),            // 3: workflowstore.v1.ImportOutcome
-	(Durability)(0),               // 4: workflowstore.v1.Durability
-	(*SaveRequest)(nil),           // 5: workflowstore.v1.SaveRequest
-	(*SaveResponse)(nil),          // 6: workflowstore.v1.SaveResponse
-	(*UpdateRequest)(nil),         // 7: workflowstore.v1.UpdateRequest
-	(*UpdateResponse)(nil),        // 8: workflowstore.v1.UpdateResponse
-	(*LoadRequest)(nil),           // 9: workflowstore.v1.LoadRequest
-	(*LoadResponse)(nil),          // 10: workflowstore.v1.LoadResponse
-	(*ListRequest)(nil),           // 11: workflowstore.v1.ListRequest
-	(*ListResponse)(nil),          // 12: workflowstore.v1.ListResponse
-	(*CountRequest)(nil),          // 13: workflowstore.v1.CountRequest
-	(*CountResponse)(nil),         // 14: workflowstore.v1.CountResponse
-	(*CountGroup)(nil),            // 15: workflowstore.v1.CountGroup
-	(*MalformedEntry)(nil),        // 16: workflowstore.v1.MalformedEntry
-	(*DeleteRequest)(nil),         // 17: workflowstore.v1.DeleteRequest
-	(*DeleteResponse)(nil),        // 18: workflowstore.v1.DeleteResponse
-	(*WatchRequest)(nil),          // 19: workflowstore.v1.WatchRequest
-	(*WatchResponse)(nil),         // 20: workflowstore.v1.WatchResponse
-	(*WorkflowChange)(nil),        // 21: workflowstore.v1.WorkflowChange
-	(*ListRevisionsRequest)(nil),  // 22: workflowstore.v1.ListRevisionsRequest
-	(*ListRevisionsResponse)(nil), // 23: workflowstore.v1.ListRevisionsResponse
-	(*WorkflowRevision)(nil),      // 24: workflowstore.v1.WorkflowRevision
-	(*ItemError)(nil),             // 25: workflowstore.v1.ItemError
-	(*SaveBatchRequest)(nil),      // 26: workflowstore.v1.SaveBatchRequest
-	(*SaveBatchItem)(nil),         // 27: workflowstore.v1.SaveBatchItem
-	(*SaveBatchResponse)(nil),     // 28: workflowstore.v1.SaveBatchResponse
-	(*SaveBatchResult)(nil),       // 29: workflowstore.v1.SaveBatchResult
-	(*LoadBatchRequest)(nil),      // 30: workflowstore.v1.LoadBatchRequest
-	(*LoadBatchResponse)(nil),     // 31: workflowstore.v1.LoadBatchResponse
-	(*LoadBatchResult)(nil),       // 32: workflowstore.v1.LoadBatchResult
-	(*DeleteBatchRequest)(nil),    // 33: workflowstore.v1.DeleteBatchRequest
-	(*DeleteBatchItem)(nil),       // 34: workflowstore.v1.DeleteBatchItem
-	(*DeleteBatchResponse)(nil),   // 35: workflowstore.v1.DeleteBatchResponse
-	(*DeleteBatchResult)(nil),     // 36: workflowstore.v1.DeleteBatchResult
-	(*ExportRequest)(nil),         // 37: workflowstore.v1.ExportRequest
-	(*ExportResponse)(nil),        // 38: workflowstore.v1.ExportResponse
-	(*StoredDocument)(nil),        // 39: workflowstore.v1.StoredDocument
-	(*ImportRequest)(nil),         // 40: workflowstore.v1.ImportRequest
-	(*ImportResponse)(nil),        // 41: workflowstore.v1.ImportResponse
-	(*ImportResult)(nil),          // 42: workflowstore.v1.ImportResult
-	(*GetInfoRequest)(nil),        // 43: workflowstore.v1.GetInfoRequest
-	(*GetInfoResponse)(nil),       // 44: workflowstore.v1.GetInfoResponse
-	(*RetentionInfo)(nil),         // 45: workflowstore.v1.RetentionInfo
-	(*RetentionRule)(nil),         // 46: workflowstore.v1.RetentionRule
-	(*IndexInfo)(nil),             // 47: workflowstore.v1.IndexInfo
-	(*BucketInfo)(nil),            // 48: workflowstore.v1.BucketInfo
-	nil,                           // 49: workflowstore.v1.UpdateRequest.SetLabelsEntry
-	nil,                           // 50: workflowstore.v1.ItemError.MetadataEntry
-	(*WorkflowState)(nil),         // 51: workflowstore.v1.WorkflowState
-	(*timestamppb.Timestamp)(nil), // 52: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 53: google.protobuf.FieldMask
-	(*HistoryEvent)(nil),          // 54: workflowstore.v1.HistoryEvent
-	(WorkflowView)(0),             // 55: workflowstore.v1.WorkflowView
-	(*WorkflowFilter)(nil),        // 56: workflowstore.v1.WorkflowFilter
-	(WorkflowStatus)(0),           // 57: workflowstore.v1.WorkflowStatus
-	(ErrorReason)(0),              // 58: workflowstore.v1.ErrorReason
+	(Consistency)(0),              // 0: workflowstore.v1.Consistency
+	(OrderBy)(0),                  // 1: workflowstore.v1.OrderBy
+	(ChangeKind)(0),               // 2: workflowstore.v1.ChangeKind
+	(OnConflict)(0),               // 3: workflowstore.v1.OnConflict
+	(ImportOutcome)(0),            // 4: workflowstore.v1.ImportOutcome
+	(Durability)(0),               // 5: workflowstore.v1.Durability
+	(*SaveRequest)(nil),           // 6: workflowstore.v1.SaveRequest
+	(*SaveResponse)(nil),          // 7: workflowstore.v1.SaveResponse
+	(*UpdateRequest)(nil),         // 8: workflowstore.v1.UpdateRequest
+	(*UpdateResponse)(nil),        // 9: workflowstore.v1.UpdateResponse
+	(*LoadRequest)(nil),           // 10: workflowstore.v1.LoadRequest
+	(*LoadResponse)(nil),          // 11: workflowstore.v1.LoadResponse
+	(*ListRequest)(nil),           // 12: workflowstore.v1.ListRequest
+	(*ListResponse)(nil),          // 13: workflowstore.v1.ListResponse
+	(*CountRequest)(nil),          // 14: workflowstore.v1.CountRequest
+	(*CountResponse)(nil),         // 15: workflowstore.v1.CountResponse
+	(*CountGroup)(nil),            // 16: workflowstore.v1.CountGroup
+	(*MalformedEntry)(nil),        // 17: workflowstore.v1.MalformedEntry
+	(*DeleteRequest)(nil),         // 18: workflowstore.v1.DeleteRequest
+	(*DeleteResponse)(nil),        // 19: workflowstore.v1.DeleteResponse
+	(*WatchRequest)(nil),          // 20: workflowstore.v1.WatchRequest
+	(*WatchResponse)(nil),         // 21: workflowstore.v1.WatchResponse
+	(*WorkflowChange)(nil),        // 22: workflowstore.v1.WorkflowChange
+	(*ListRevisionsRequest)(nil),  // 23: workflowstore.v1.ListRevisionsRequest
+	(*ListRevisionsResponse)(nil), // 24: workflowstore.v1.ListRevisionsResponse
+	(*WorkflowRevision)(nil),      // 25: workflowstore.v1.WorkflowRevision
+	(*ItemError)(nil),             // 26: workflowstore.v1.ItemError
+	(*SaveBatchRequest)(nil),      // 27: workflowstore.v1.SaveBatchRequest
+	(*SaveBatchItem)(nil),         // 28: workflowstore.v1.SaveBatchItem
+	(*SaveBatchResponse)(nil),     // 29: workflowstore.v1.SaveBatchResponse
+	(*SaveBatchResult)(nil),       // 30: workflowstore.v1.SaveBatchResult
+	(*LoadBatchRequest)(nil),      // 31: workflowstore.v1.LoadBatchRequest
+	(*LoadBatchResponse)(nil),     // 32: workflowstore.v1.LoadBatchResponse
+	(*LoadBatchResult)(nil),       // 33: workflowstore.v1.LoadBatchResult
+	(*DeleteBatchRequest)(nil),    // 34: workflowstore.v1.DeleteBatchRequest
+	(*DeleteBatchItem)(nil),       // 35: workflowstore.v1.DeleteBatchItem
+	(*DeleteBatchResponse)(nil),   // 36: workflowstore.v1.DeleteBatchResponse
+	(*DeleteBatchResult)(nil),     // 37: workflowstore.v1.DeleteBatchResult
+	(*ExportRequest)(nil),         // 38: workflowstore.v1.ExportRequest
+	(*ExportResponse)(nil),        // 39: workflowstore.v1.ExportResponse
+	(*StoredDocument)(nil),        // 40: workflowstore.v1.StoredDocument
+	(*ImportRequest)(nil),         // 41: workflowstore.v1.ImportRequest
+	(*ImportResponse)(nil),        // 42: workflowstore.v1.ImportResponse
+	(*ImportResult)(nil),          // 43: workflowstore.v1.ImportResult
+	(*GetInfoRequest)(nil),        // 44: workflowstore.v1.GetInfoRequest
+	(*GetInfoResponse)(nil),       // 45: workflowstore.v1.GetInfoResponse
+	(*RetentionInfo)(nil),         // 46: workflowstore.v1.RetentionInfo
+	(*RetentionRule)(nil),         // 47: workflowstore.v1.RetentionRule
+	(*IndexInfo)(nil),             // 48: workflowstore.v1.IndexInfo
+	(*BucketInfo)(nil),            // 49: workflowstore.v1.BucketInfo
+	nil,                           // 50: workflowstore.v1.UpdateRequest.SetLabelsEntry
+	nil,                           // 51: workflowstore.v1.ItemError.MetadataEntry
+	(*WorkflowState)(nil),         // 52: workflowstore.v1.WorkflowState
+	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 54: google.protobuf.FieldMask
+	(*HistoryEvent)(nil),          // 55: workflowstore.v1.HistoryEvent
+	(WorkflowView)(0),             // 56: workflowstore.v1.WorkflowView
+	(*WorkflowFilter)(nil),        // 57: workflowstore.v1.WorkflowFilter
+	(WorkflowStatus)(0),           // 58: workflowstore.v1.WorkflowStatus
+	(ErrorReason)(0),              // 59: workflowstore.v1.ErrorReason
 }
 var file_workflowstore_v1_workflow_store_proto_depIdxs = []int32{
-	51, // 0: workflowstore.v1.SaveRequest.state:type_name -> workflowstore.v1.WorkflowState
-	52, // 1: workflowstore.v1.SaveResponse.created_at:type_name -> google.protobuf.Timestamp
-	52, // 2: workflowstore.v1.SaveResponse.updated_at:type_name -> google.protobuf.Timestamp
-	51, // 3: workflowstore.v1.UpdateRequest.state:type_name -> workflowstore.v1.WorkflowState
-	53, // 4: workflowstore.v1.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
-	54, // 5: workflowstore.v1.UpdateRequest.append_history:type_name -> workflowstore.v1.HistoryEvent
-	49, // 6: workflowstore.v1.UpdateRequest.set_labels:type_name -> workflowstore.v1.UpdateRequest.SetLabelsEntry
-	55, // 7: workflowstore.v1.UpdateRequest.view:type_name -> workflowstore.v1.WorkflowView
-	51, // 8: workflowstore.v1.UpdateResponse.state:type_name -> workflowstore.v1.WorkflowState
-	55, // 9: workflowstore.v1.LoadRequest.view:type_name -> workflowstore.v1.WorkflowView
-	51, // 10: workflowstore.v1.LoadResponse.state:type_name -> workflowstore.v1.WorkflowState
-	56, // 11: workflowstore.v1.ListRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
-	55, // 12: workflowstore.v1.ListRequest.view:type_name -> workflowstore.v1.WorkflowView
-	0,  // 13: workflowstore.v1.ListRequest.order_by:type_name -> workflowstore.v1.OrderBy
-	51, // 14: workflowstore.v1.ListResponse.states:type_name -> workflowstore.v1.WorkflowState
-	16, // 15: workflowstore.v1.ListResponse.malformed:type_name -> workflowstore.v1.MalformedEntry
-	56, // 16: workflowstore.v1.CountRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
-	15, // 17: workflowstore.v1.CountResponse.groups:type_name -> workflowstore.v1.CountGroup
-	57, // 18: workflowstore.v1.CountGroup.status:type_name -> workflowstore.v1.WorkflowStatus
-	56, // 19: workflowstore.v1.WatchRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
-	55, // 20: workflowstore.v1.WatchRequest.view:type_name -> workflowstore.v1.WorkflowView
-	52, // 21: workflowstore.v1.WatchRequest.bucket_created_at:type_name -> google.protobuf.Timestamp
-	21, // 22: workflowstore.v1.WatchResponse.changes:type_name -> workflowstore.v1.WorkflowChange
-	52, // 23: workflowstore.v1.WatchResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
-	1,  // 24: workflowstore.v1.WorkflowChange.kind:type_name -> workflowstore.v1.ChangeKind
-	51, // 25: workflowstore.v1.WorkflowChange.state:type_name -> workflowstore.v1.WorkflowState
-	16, // 26: workflowstore.v1.WorkflowChange.malformed:type_name -> workflowstore.v1.MalformedEntry
-	55, // 27: workflowstore.v1.ListRevisionsRequest.view:type_name -> workflowstore.v1.WorkflowView
-	24, // 28: workflowstore.v1.ListRevisionsResponse.revisions:type_name -> workflowstore.v1.WorkflowRevision
-	52, // 29: workflowstore.v1.WorkflowRevision.stored_at:type_name -> google.protobuf.Timestamp
-	51, // 30: workflowstore.v1.WorkflowRevision.state:type_name -> workflowstore.v1.WorkflowState
-	16, // 31: workflowstore.v1.WorkflowRevision.malformed:type_name -> workflowstore.v1.MalformedEntry
-	58, // 32: workflowstore.v1.ItemError.reason:type_name -> workflowstore.v1.ErrorReason
-	50, // 33: workflowstore.v1.ItemError.metadata:type_name -> workflowstore.v1.ItemError.MetadataEntry
-	27, // 34: workflowstore.v1.SaveBatchRequest.items:type_name -> workflowstore.v1.SaveBatchItem
-	51, // 35: workflowstore.v1.SaveBatchItem.state:type_name -> workflowstore.v1.WorkflowState
-	29, // 36: workflowstore.v1.SaveBatchResponse.results:type_name -> workflowstore.v1.SaveBatchResult
-	52, // 37: workflowstore.v1.SaveBatchResult.created_at:type_name -> google.protobuf.Timestamp
-	52, // 38: workflowstore.v1.SaveBatchResult.updated_at:type_name -> google.protobuf.Timestamp
-	25, // 39: workflowstore.v1.SaveBatchResult.error:type_name -> workflowstore.v1.ItemError
-	55, // 40: workflowstore.v1.LoadBatchRequest.view:type_name -> workflowstore.v1.WorkflowView
-	32, // 41: workflowstore.v1.LoadBatchResponse.results:type_name -> workflowstore.v1.LoadBatchResult
-	51, // 42: workflowstore.v1.LoadBatchResult.state:type_name -> workflowstore.v1.WorkflowState
-	25, // 43: workflowstore.v1.LoadBatchResult.error:type_name -> workflowstore.v1.ItemError
-	34, // 44: workflowstore.v1.DeleteBatchRequest.items:type_name -> workflowstore.v1.DeleteBatchItem
-	56, // 45: workflowstore.v1.DeleteBatchRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
-	36, // 46: workflowstore.v1.DeleteBatchResponse.results:type_name -> workflowstore.v1.DeleteBatchResult
-	25, // 47: workflowstore.v1.DeleteBatchResult.error:type_name -> workflowstore.v1.ItemError
-	56, // 48: workflowstore.v1.ExportRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
-	39, // 49: workflowstore.v1.ExportResponse.documents:type_name -> workflowstore.v1.StoredDocument
-	39, // 50: workflowstore.v1.ImportRequest.documents:type_name -> workflowstore.v1.StoredDocument
-	2,  // 51: workflowstore.v1.ImportRequest.on_conflict:type_name -> workflowstore.v1.OnConflict
-	42, // 52: workflowstore.v1.ImportResponse.results:type_name -> workflowstore.v1.ImportResult
-	3,  // 53: workflowstore.v1.ImportResult.outcome:type_name -> workflowstore.v1.ImportOutcome
-	25, // 54: workflowstore.v1.ImportResult.error:type_name -> workflowstore.v1.ItemError
-	4,  // 55: workflowstore.v1.GetInfoResponse.durability:type_name -> workflowstore.v1.Durability
-	48, // 56: workflowstore.v1.GetInfoResponse.bucket:type_name -> workflowstore.v1.BucketInfo
-	47, // 57: workflowstore.v1.GetInfoResponse.index:type_name -> workflowstore.v1.IndexInfo
-	45, // 58: workflowstore.v1.GetInfoResponse.retention:type_name -> workflowstore.v1.RetentionInfo
-	46, // 59: workflowstore.v1.RetentionInfo.rules:type_name -> workflowstore.v1.RetentionRule
-	57, // 60: workflowstore.v1.RetentionRule.status:type_name -> workflowstore.v1.WorkflowStatus
-	5,  // 61: workflowstore.v1.WorkflowStore.Save:input_type -> workflowstore.v1.SaveRequest
-	7,  // 62: workflowstore.v1.WorkflowStore.Update:input_type -> workflowstore.v1.UpdateRequest
-	9,  // 63: workflowstore.v1.WorkflowStore.Load:input_type -> workflowstore.v1.LoadRequest
-	11, // 64: workflowstore.v1.WorkflowStore.List:input_type -> workflowstore.v1.ListRequest
-	19, // 65: workflowstore.v1.WorkflowStore.Watch:input_type -> workflowstore.v1.WatchRequest
-	22, // 66: workflowstore.v1.WorkflowStore.ListRevisions:input_type -> workflowstore.v1.ListRevisionsRequest
-	13, // 67: workflowstore.v1.WorkflowStore.Count:input_type -> workflowstore.v1.CountRequest
-	17, // 68: workflowstore.v1.WorkflowStore.Delete:input_type -> workflowstore.v1.DeleteRequest
-	26, // 69: workflowstore.v1.WorkflowStore.SaveBatch:input_type -> workflowstore.v1.SaveBatchRequest
-	30, // 70: workflowstore.v1.WorkflowStore.LoadBatch:input_type -> workflowstore.v1.LoadBatchRequest
-	33, // 71: workflowstore.v1.WorkflowStore.DeleteBatch:input_type -> workflowstore.v1.DeleteBatchRequest
-	37, // 72: workflowstore.v1.WorkflowStore.Export:input_type -> workflowstore.v1.ExportRequest
-	40, // 73: workflowstore.v1.WorkflowStore.Import:input_type -> workflowstore.v1.ImportRequest
-	43, // 74: workflowstore.v1.WorkflowStore.GetInfo:input_type -> workflowstore.v1.GetInfoRequest
-	6,  // 75: workflowstore.v1.WorkflowStore.Save:output_type -> workflowstore.v1.SaveResponse
-	8,  // 76: workflowstore.v1.WorkflowStore.Update:output_type -> workflowstore.v1.UpdateResponse
-	10, // 77: workflowstore.v1.WorkflowStore.Load:output_type -> workflowstore.v1.LoadResponse
-	12, // 78: workflowstore.v1.WorkflowStore.List:output_type -> workflowstore.v1.ListResponse
-	20, // 79: workflowstore.v1.WorkflowStore.Watch:output_type -> workflowstore.v1.WatchResponse
-	23, // 80: workflowstore.v1.WorkflowStore.ListRevisions:output_type -> workflowstore.v1.ListRevisionsResponse
-	14, // 81: workflowstore.v1.WorkflowStore.Count:output_type -> workflowstore.v1.CountResponse
-	18, // 82: workflowstore.v1.WorkflowStore.Delete:output_type -> workflowstore.v1.DeleteResponse
-	28, // 83: workflowstore.v1.WorkflowStore.SaveBatch:output_type -> workflowstore.v1.SaveBatchResponse
-	31, // 84: workflowstore.v1.WorkflowStore.LoadBatch:output_type -> workflowstore.v1.LoadBatchResponse
-	35, // 85: workflowstore.v1.WorkflowStore.DeleteBatch:output_type -> workflowstore.v1.DeleteBatchResponse
-	38, // 86: workflowstore.v1.WorkflowStore.Export:output_type -> workflowstore.v1.ExportResponse
-	41, // 87: workflowstore.v1.WorkflowStore.Import:output_type -> workflowstore.v1.ImportResponse
-	44, // 88: workflowstore.v1.WorkflowStore.GetInfo:output_type -> workflowstore.v1.GetInfoResponse
-	75, // [75:89] is the sub-list for method output_type
-	61, // [61:75] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	52, // 0: workflowstore.v1.SaveRequest.state:type_name -> workflowstore.v1.WorkflowState
+	53, // 1: workflowstore.v1.SaveResponse.created_at:type_name -> google.protobuf.Timestamp
+	53, // 2: workflowstore.v1.SaveResponse.updated_at:type_name -> google.protobuf.Timestamp
+	52, // 3: workflowstore.v1.UpdateRequest.state:type_name -> workflowstore.v1.WorkflowState
+	54, // 4: workflowstore.v1.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
+	55, // 5: workflowstore.v1.UpdateRequest.append_history:type_name -> workflowstore.v1.HistoryEvent
+	50, // 6: workflowstore.v1.UpdateRequest.set_labels:type_name -> workflowstore.v1.UpdateRequest.SetLabelsEntry
+	56, // 7: workflowstore.v1.UpdateRequest.view:type_name -> workflowstore.v1.WorkflowView
+	52, // 8: workflowstore.v1.UpdateResponse.state:type_name -> workflowstore.v1.WorkflowState
+	56, // 9: workflowstore.v1.LoadRequest.view:type_name -> workflowstore.v1.WorkflowView
+	0,  // 10: workflowstore.v1.LoadRequest.consistency:type_name -> workflowstore.v1.Consistency
+	52, // 11: workflowstore.v1.LoadResponse.state:type_name -> workflowstore.v1.WorkflowState
+	57, // 12: workflowstore.v1.ListRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
+	56, // 13: workflowstore.v1.ListRequest.view:type_name -> workflowstore.v1.WorkflowView
+	1,  // 14: workflowstore.v1.ListRequest.order_by:type_name -> workflowstore.v1.OrderBy
+	0,  // 15: workflowstore.v1.ListRequest.consistency:type_name -> workflowstore.v1.Consistency
+	52, // 16: workflowstore.v1.ListResponse.states:type_name -> workflowstore.v1.WorkflowState
+	17, // 17: workflowstore.v1.ListResponse.malformed:type_name -> workflowstore.v1.MalformedEntry
+	57, // 18: workflowstore.v1.CountRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
+	0,  // 19: workflowstore.v1.CountRequest.consistency:type_name -> workflowstore.v1.Consistency
+	16, // 20: workflowstore.v1.CountResponse.groups:type_name -> workflowstore.v1.CountGroup
+	58, // 21: workflowstore.v1.CountGroup.status:type_name -> workflowstore.v1.WorkflowStatus
+	57, // 22: workflowstore.v1.WatchRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
+	56, // 23: workflowstore.v1.WatchRequest.view:type_name -> workflowstore.v1.WorkflowView
+	53, // 24: workflowstore.v1.WatchRequest.bucket_created_at:type_name -> google.protobuf.Timestamp
+	22, // 25: workflowstore.v1.WatchResponse.changes:type_name -> workflowstore.v1.WorkflowChange
+	53, // 26: workflowstore.v1.WatchResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	2,  // 27: workflowstore.v1.WorkflowChange.kind:type_name -> workflowstore.v1.ChangeKind
+	52, // 28: workflowstore.v1.WorkflowChange.state:type_name -> workflowstore.v1.WorkflowState
+	17, // 29: workflowstore.v1.WorkflowChange.malformed:type_name -> workflowstore.v1.MalformedEntry
+	56, // 30: workflowstore.v1.ListRevisionsRequest.view:type_name -> workflowstore.v1.WorkflowView
+	25, // 31: workflowstore.v1.ListRevisionsResponse.revisions:type_name -> workflowstore.v1.WorkflowRevision
+	53, // 32: workflowstore.v1.WorkflowRevision.stored_at:type_name -> google.protobuf.Timestamp
+	52, // 33: workflowstore.v1.WorkflowRevision.state:type_name -> workflowstore.v1.WorkflowState
+	17, // 34: workflowstore.v1.WorkflowRevision.malformed:type_name -> workflowstore.v1.MalformedEntry
+	59, // 35: workflowstore.v1.ItemError.reason:type_name -> workflowstore.v1.ErrorReason
+	51, // 36: workflowstore.v1.ItemError.metadata:type_name -> workflowstore.v1.ItemError.MetadataEntry
+	28, // 37: workflowstore.v1.SaveBatchRequest.items:type_name -> workflowstore.v1.SaveBatchItem
+	52, // 38: workflowstore.v1.SaveBatchItem.state:type_name -> workflowstore.v1.WorkflowState
+	30, // 39: workflowstore.v1.SaveBatchResponse.results:type_name -> workflowstore.v1.SaveBatchResult
+	53, // 40: workflowstore.v1.SaveBatchResult.created_at:type_name -> google.protobuf.Timestamp
+	53, // 41: workflowstore.v1.SaveBatchResult.updated_at:type_name -> google.protobuf.Timestamp
+	26, // 42: workflowstore.v1.SaveBatchResult.error:type_name -> workflowstore.v1.ItemError
+	56, // 43: workflowstore.v1.LoadBatchRequest.view:type_name -> workflowstore.v1.WorkflowView
+	0,  // 44: workflowstore.v1.LoadBatchRequest.consistency:type_name -> workflowstore.v1.Consistency
+	33, // 45: workflowstore.v1.LoadBatchResponse.results:type_name -> workflowstore.v1.LoadBatchResult
+	52, // 46: workflowstore.v1.LoadBatchResult.state:type_name -> workflowstore.v1.WorkflowState
+	26, // 47: workflowstore.v1.LoadBatchResult.error:type_name -> workflowstore.v1.ItemError
+	35, // 48: workflowstore.v1.DeleteBatchRequest.items:type_name -> workflowstore.v1.DeleteBatchItem
+	57, // 49: workflowstore.v1.DeleteBatchRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
+	37, // 50: workflowstore.v1.DeleteBatchResponse.results:type_name -> workflowstore.v1.DeleteBatchResult
+	26, // 51: workflowstore.v1.DeleteBatchResult.error:type_name -> workflowstore.v1.ItemError
+	57, // 52: workflowstore.v1.ExportRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
+	40, // 53: workflowstore.v1.ExportResponse.documents:type_name -> workflowstore.v1.StoredDocument
+	40, // 54: workflowstore.v1.ImportRequest.documents:type_name -> workflowstore.v1.StoredDocument
+	3,  // 55: workflowstore.v1.ImportRequest.on_conflict:type_name -> workflowstore.v1.OnConflict
+	43, // 56: workflowstore.v1.ImportResponse.results:type_name -> workflowstore.v1.ImportResult
+	4,  // 57: workflowstore.v1.ImportResult.outcome:type_name -> workflowstore.v1.ImportOutcome
+	26, // 58: workflowstore.v1.ImportResult.error:type_name -> workflowstore.v1.ItemError
+	5,  // 59: workflowstore.v1.GetInfoResponse.durability:type_name -> workflowstore.v1.Durability
+	49, // 60: workflowstore.v1.GetInfoResponse.bucket:type_name -> workflowstore.v1.BucketInfo
+	48, // 61: workflowstore.v1.GetInfoResponse.index:type_name -> workflowstore.v1.IndexInfo
+	46, // 62: workflowstore.v1.GetInfoResponse.retention:type_name -> workflowstore.v1.RetentionInfo
+	47, // 63: workflowstore.v1.RetentionInfo.rules:type_name -> workflowstore.v1.RetentionRule
+	58, // 64: workflowstore.v1.RetentionRule.status:type_name -> workflowstore.v1.WorkflowStatus
+	6,  // 65: workflowstore.v1.WorkflowStore.Save:input_type -> workflowstore.v1.SaveRequest
+	8,  // 66: workflowstore.v1.WorkflowStore.Update:input_type -> workflowstore.v1.UpdateRequest
+	10, // 67: workflowstore.v1.WorkflowStore.Load:input_type -> workflowstore.v1.LoadRequest
+	12, // 68: workflowstore.v1.WorkflowStore.List:input_type -> workflowstore.v1.ListRequest
+	20, // 69: workflowstore.v1.WorkflowStore.Watch:input_type -> workflowstore.v1.WatchRequest
+	23, // 70: workflowstore.v1.WorkflowStore.ListRevisions:input_type -> workflowstore.v1.ListRevisionsRequest
+	14, // 71: workflowstore.v1.WorkflowStore.Count:input_type -> workflowstore.v1.CountRequest
+	18, // 72: workflowstore.v1.WorkflowStore.Delete:input_type -> workflowstore.v1.DeleteRequest
+	27, // 73: workflowstore.v1.WorkflowStore.SaveBatch:input_type -> workflowstore.v1.SaveBatchRequest
+	31, // 74: workflowstore.v1.WorkflowStore.LoadBatch:input_type -> workflowstore.v1.LoadBatchRequest
+	34, // 75: workflowstore.v1.WorkflowStore.DeleteBatch:input_type -> workflowstore.v1.DeleteBatchRequest
+	38, // 76: workflowstore.v1.WorkflowStore.Export:input_type -> workflowstore.v1.ExportRequest
+	41, // 77: workflowstore.v1.WorkflowStore.Import:input_type -> workflowstore.v1.ImportRequest
+	44, // 78: workflowstore.v1.WorkflowStore.GetInfo:input_type -> workflowstore.v1.GetInfoRequest
+	7,  // 79: workflowstore.v1.WorkflowStore.Save:output_type -> workflowstore.v1.SaveResponse
+	9,  // 80: workflowstore.v1.WorkflowStore.Update:output_type -> workflowstore.v1.UpdateResponse
+	11, // 81: workflowstore.v1.WorkflowStore.Load:output_type -> workflowstore.v1.LoadResponse
+	13, // 82: workflowstore.v1.WorkflowStore.List:output_type -> workflowstore.v1.ListResponse
+	21, // 83: workflowstore.v1.WorkflowStore.Watch:output_type -> workflowstore.v1.WatchResponse
+	24, // 84: workflowstore.v1.WorkflowStore.ListRevisions:output_type -> workflowstore.v1.ListRevisionsResponse
+	15, // 85: workflowstore.v1.WorkflowStore.Count:output_type -> workflowstore.v1.CountResponse
+	19, // 86: workflowstore.v1.WorkflowStore.Delete:output_type -> workflowstore.v1.DeleteResponse
+	29, // 87: workflowstore.v1.WorkflowStore.SaveBatch:output_type -> workflowstore.v1.SaveBatchResponse
+	32, // 88: workflowstore.v1.WorkflowStore.LoadBatch:output_type -> workflowstore.v1.LoadBatchResponse
+	36, // 89: workflowstore.v1.WorkflowStore.DeleteBatch:output_type -> workflowstore.v1.DeleteBatchResponse
+	39, // 90: workflowstore.v1.WorkflowStore.Export:output_type -> workflowstore.v1.ExportResponse
+	42, // 91: workflowstore.v1.WorkflowStore.Import:output_type -> workflowstore.v1.ImportResponse
+	45, // 92: workflowstore.v1.WorkflowStore.GetInfo:output_type -> workflowstore.v1.GetInfoResponse
+	79, // [79:93] is the sub-list for method output_type
+	65, // [65:79] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_workflowstore_v1_workflow_store_proto_init() }
@@ -4110,7 +4291,7 @@ func file_workflowstore_v1_workflow_store_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_workflowstore_v1_workflow_store_proto_rawDesc), len(file_workflowstore_v1_workflow_store_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      6,
 			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,

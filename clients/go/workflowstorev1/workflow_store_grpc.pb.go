@@ -63,13 +63,15 @@ type WorkflowStoreClient interface {
 	// Errors: INVALID_ARGUMENT, NOT_FOUND (unless `allow_missing`), ABORTED (`expected_revision`, contention),
 	// RESOURCE_EXHAUSTED (size, storage), DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
 	Update(ctx context.Context, in *UpdateRequest, opts ...grpc.CallOption) (*UpdateResponse, error)
-	// Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-	// stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
+	// Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+	// replicas and their leader has just changed, `consistency` says.
 	//
-	// Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+	// Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+	// (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
 	Load(ctx context.Context, in *LoadRequest, opts ...grpc.CallOption) (*LoadResponse, error)
 	// List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
-	// whatever writer of the bucket: the server's index catches up first.
+	// whatever writer of the bucket: the server's index catches up first. For a bucket with several replicas see
+	// `consistency`.
 	//
 	// The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
 	// ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
@@ -82,8 +84,8 @@ type WorkflowStoreClient interface {
 	//
 	// A reader that stops reading stops the work; nothing piles up.
 	//
-	// Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-	// ERROR_REASON_INDEX_BEHIND).
+	// Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+	// (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListResponse], error)
 	// Watch streams changes as they are made: saved states that match, workflows that no longer match, deleted ones.
 	//
@@ -111,8 +113,8 @@ type WorkflowStoreClient interface {
 	// Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
 	// acknowledged before the call, as List does.
 	//
-	// Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-	// ERROR_REASON_INDEX_BEHIND).
+	// Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+	// (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
 	Count(ctx context.Context, in *CountRequest, opts ...grpc.CallOption) (*CountResponse, error)
 	// Delete removes a workflow. Deleting what does not exist succeeds and writes nothing.
 	//
@@ -127,7 +129,8 @@ type WorkflowStoreClient interface {
 	SaveBatch(ctx context.Context, in *SaveBatchRequest, opts ...grpc.CallOption) (*SaveBatchResponse, error)
 	// LoadBatch reads up to 1,000 states at once.
 	//
-	// Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+	// Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+	// UNAVAILABLE. Otherwise each item has its own state or error.
 	LoadBatch(ctx context.Context, in *LoadBatchRequest, opts ...grpc.CallOption) (*LoadBatchResponse, error)
 	// DeleteBatch removes up to 1,000 workflows: those that are named, or those that match a filter. Each is removed apart
 	// from the others. One that matched and was changed before it could be removed is left, and has an error.
@@ -365,13 +368,15 @@ type WorkflowStoreServer interface {
 	// Errors: INVALID_ARGUMENT, NOT_FOUND (unless `allow_missing`), ABORTED (`expected_revision`, contention),
 	// RESOURCE_EXHAUSTED (size, storage), DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
 	Update(context.Context, *UpdateRequest) (*UpdateResponse, error)
-	// Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-	// stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
+	// Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+	// replicas and their leader has just changed, `consistency` says.
 	//
-	// Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+	// Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+	// (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
 	Load(context.Context, *LoadRequest) (*LoadResponse, error)
 	// List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
-	// whatever writer of the bucket: the server's index catches up first.
+	// whatever writer of the bucket: the server's index catches up first. For a bucket with several replicas see
+	// `consistency`.
 	//
 	// The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
 	// ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
@@ -384,8 +389,8 @@ type WorkflowStoreServer interface {
 	//
 	// A reader that stops reading stops the work; nothing piles up.
 	//
-	// Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-	// ERROR_REASON_INDEX_BEHIND).
+	// Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+	// (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
 	List(*ListRequest, grpc.ServerStreamingServer[ListResponse]) error
 	// Watch streams changes as they are made: saved states that match, workflows that no longer match, deleted ones.
 	//
@@ -413,8 +418,8 @@ type WorkflowStoreServer interface {
 	// Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
 	// acknowledged before the call, as List does.
 	//
-	// Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-	// ERROR_REASON_INDEX_BEHIND).
+	// Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+	// (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
 	Count(context.Context, *CountRequest) (*CountResponse, error)
 	// Delete removes a workflow. Deleting what does not exist succeeds and writes nothing.
 	//
@@ -429,7 +434,8 @@ type WorkflowStoreServer interface {
 	SaveBatch(context.Context, *SaveBatchRequest) (*SaveBatchResponse, error)
 	// LoadBatch reads up to 1,000 states at once.
 	//
-	// Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+	// Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+	// UNAVAILABLE. Otherwise each item has its own state or error.
 	LoadBatch(context.Context, *LoadBatchRequest) (*LoadBatchResponse, error)
 	// DeleteBatch removes up to 1,000 workflows: those that are named, or those that match a filter. Each is removed apart
 	// from the others. One that matched and was changed before it could be removed is left, and has an error.

@@ -17,6 +17,7 @@ from workflowstore.client._results import CountGroup, DeletedBatch, ListChunk, W
 from workflowstore.client._selection import OrderBy, WorkflowFilter
 from workflowstore.client._state import (
     UNCHANGED,
+    Consistency,
     EventType,
     HistoryEvent,
     Unchanged,
@@ -42,6 +43,7 @@ from workflowstore.client.errors import (
     ReplyTooLargeError,
     RevisionForgottenError,
     RevisionMismatchError,
+    RevisionNotReachedError,
     StateTooLargeError,
     StorageFullError,
     UnavailableError,
@@ -59,6 +61,7 @@ __all__ = [
     "BucketNotFoundError",
     "ChangeKind",
     "Client",
+    "Consistency",
     "ContendedError",
     "CountGroup",
     "DeadlineExceededError",
@@ -83,6 +86,7 @@ __all__ = [
     "RetentionInfo",
     "RevisionForgottenError",
     "RevisionMismatchError",
+    "RevisionNotReachedError",
     "StateTooLargeError",
     "StorageFullError",
     "StoreInfo",

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -32,16 +33,45 @@ def _group(_context: click.Context, _option: click.Parameter, by: str) -> str:
     return by
 
 
+def _fresh(*consistencies: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options that say how new it has to be what is read."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        consistency = click.option(
+            "--consistency",
+            type=click.Choice(consistencies),
+            default="session",
+            show_default=True,
+            help="How new it has to be where the bucket has several replicas; linearizable costs a write.",
+        )
+        min_revision = click.option(
+            "--min-revision",
+            type=click.IntRange(0, 2**64 - 1),
+            default=0,
+            metavar="N",
+            help="As of this revision of the bucket or later, such as that of a save on another server.",
+        )
+        return consistency(min_revision(command))
+
+    return add
+
+
 @click.command()
 @click.argument("workflow_id", metavar="ID", shell_complete=workflow_ids)
 @click.option("--summary", is_flag=True, help="Leave out the input, the result and the history.")
+@_fresh("session", "linearizable", "any-replica")
 @connected()
-def load(connection: Connection, workflow_id: str, summary: bool) -> None:
+def load(connection: Connection, workflow_id: str, summary: bool, consistency: str, min_revision: int) -> None:
     """Print one state. The exit code is 3 when there is no such workflow."""
-    from workflowstore import WorkflowView
+    from workflowstore import Consistency, WorkflowView
 
     with connection.client() as client, unsendable():
-        state = client.load(workflow_id, view=WorkflowView.SUMMARY if summary else WorkflowView.FULL)
+        state = client.load(
+            workflow_id,
+            view=WorkflowView.SUMMARY if summary else WorkflowView.FULL,
+            min_revision=min_revision,
+            consistency=Consistency(consistency.replace("-", "_")),
+        )
     if state is None:
         bucket = f"bucket {connection.bucket}" if connection.bucket else "the server's first bucket"
         raise CommandFailed(ExitCode.NOT_FOUND, f"workflow {workflow_id} does not exist in {bucket}")
@@ -64,6 +94,7 @@ def load(connection: Connection, workflow_id: str, summary: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 2**63 - 1), metavar="N", help="The most states to print.")
 @click.option("--page-token", default="", metavar="TOKEN", help="Go on where a list with --limit has ended.")
 @click.option("--full", is_flag=True, help="Print inputs, results and histories too.")
+@_fresh("session", "linearizable")
 @connected(timeout_default=None)
 def list_(
     connection: Connection,
@@ -73,13 +104,15 @@ def list_(
     limit: int | None,
     page_token: str,
     full: bool,
+    consistency: str,
+    min_revision: int,
 ) -> None:
     """Print all states that match.
 
     They are printed while they come. Malformed entries are reported on standard error, and make the exit code 6 at the
     end. When --limit leaves states out, standard error tells a terminal how to go on.
     """
-    from workflowstore import OrderBy, WorkflowView
+    from workflowstore import Consistency, OrderBy, WorkflowView
 
     printer = Printer(connection.human, full)
     next_page_token = ""
@@ -91,6 +124,8 @@ def list_(
             limit=limit,
             view=WorkflowView.FULL if full else WorkflowView.SUMMARY,
             page_token=page_token,
+            min_revision=min_revision,
+            consistency=Consistency(consistency),
             timeout=connection.timeout_seconds,
         ):
             for entry in chunk.malformed:
@@ -107,15 +142,24 @@ def list_(
 @click.command()
 @filtered
 @click.option("--by", "by", default="", metavar="status|label:KEY", callback=_group, help="Count these apart too.")
+@_fresh("session", "linearizable")
 @connected()
-def count(connection: Connection, wanted: "WorkflowFilter", by: str) -> None:
+def count(connection: Connection, wanted: "WorkflowFilter", by: str, consistency: str, min_revision: int) -> None:
     """Print how many states match.
 
     Malformed entries are in no number; if there are any, the exit code is 6.
     """
+    from workflowstore import Consistency
+
     label = by.removeprefix(LABEL) if by.startswith(LABEL) else None
     with connection.client() as client, unsendable():
-        counted = client.count(wanted, by_status=by == "status", by_label=label)
+        counted = client.count(
+            wanted,
+            by_status=by == "status",
+            by_label=label,
+            min_revision=min_revision,
+            consistency=Consistency(consistency),
+        )
     if connection.human:
         print_counts([(_name(group.key, label), group.count) for group in counted.groups], counted.count)
         if counted.omitted_groups:

@@ -13,6 +13,9 @@ _STORABLE: Final = re.compile(r"[-/_=a-zA-Z0-9]+(?:\.[-/_=a-zA-Z0-9]+)*")
 
 _ENCODED: Final = "="
 
+BARRIER_KEY: Final = "=.barrier"
+"""A key that no workflow has. Delete markers under it tell that everything before them is stored (docs/adr/0012)."""
+
 
 def key_of(workflow_id: str) -> str:
     """Returns the key of `workflow_id`: the id itself where it can be a key, so that other programs find it there.

@@ -12,6 +12,7 @@ from workflowstore_server.model.patch import StatePatch
 from workflowstore_server.model.selection import Counted, Group, GroupBy, OrderBy, Selection, WorkflowFilter
 from workflowstore_server.model.state import (
     BucketInfo,
+    Consistency,
     Durability,
     EventType,
     HistoryEvent,
@@ -38,6 +39,11 @@ VIEW: Final = {
     workflow_state_pb2.WORKFLOW_VIEW_SUMMARY: WorkflowView.SUMMARY,
     workflow_state_pb2.WORKFLOW_VIEW_FULL: WorkflowView.FULL,
 }
+CONSISTENCY: Final = {
+    workflow_store_pb2.CONSISTENCY_LINEARIZABLE: Consistency.LINEARIZABLE,
+    workflow_store_pb2.CONSISTENCY_ANY_REPLICA: Consistency.ANY_REPLICA,
+}
+"""All others are the default."""
 ORDER_BY: Final = {
     workflow_store_pb2.ORDER_BY_WORKFLOW_ID: OrderBy.WORKFLOW_ID,
     workflow_store_pb2.ORDER_BY_CREATED_AT: OrderBy.CREATED_AT,

@@ -148,6 +148,15 @@ class RevisionForgotten(StoreError):
 
 
 @dataclass(eq=False)
+class RevisionNotReached(StoreError):
+    """The bucket has only come to `store_revision`, and the answer was to be of `min_revision` or later."""
+
+    bucket: str
+    min_revision: int
+    store_revision: int
+
+
+@dataclass(eq=False)
 class WatchTooSlow(StoreError):
     """The reader of a Watch does not keep up; it can go on after `resume_revision`."""
 

@@ -44,6 +44,17 @@ class WorkflowView(enum.Enum):
     FULL = "full"
 
 
+class Consistency(enum.Enum):
+    """How new the answer to a read has to be, where a bucket has several copies."""
+
+    SESSION = "session"
+    """As new as the stream's leader says, and never older than what this server has seen."""
+    LINEARIZABLE = "linearizable"
+    """It has every write that was acknowledged to anybody before the read began."""
+    ANY_REPLICA = "any_replica"
+    """As new as the copy that happens to answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
     """One thing that happened. Times are nanoseconds since 1970, durations nanoseconds, payloads JSON text or None."""

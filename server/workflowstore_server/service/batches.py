@@ -79,9 +79,10 @@ async def delete(store: StateStore, request: pb.DeleteBatchRequest) -> list[tupl
     return list(zip((item.workflow_id for item in request.items), deleted, strict=True))
 
 
-async def load(store: StateStore, workflow_ids: Sequence[str], view: WorkflowView) -> list[pb.LoadBatchResult]:
-    """Read states until the reply is full; the others are told to have no room."""
-    at_least = (await store.position()).last_revision
+async def load(
+    store: StateStore, workflow_ids: Sequence[str], view: WorkflowView, at_least: int
+) -> list[pb.LoadBatchResult]:
+    """Read states as of a revision or later until the reply is full; the others are told to have no room."""
     ids = {key_of(workflow_id): workflow_id for workflow_id in workflow_ids}
     found: dict[str, pb.LoadBatchResult] = {}
     size, full = 0, False
@@ -122,7 +123,7 @@ async def delete_matching(
         earlier += await asyncio.gather(*[store.written(id_) for id_ in ids[1:]])
     used = {number: change for number, change in enumerate(earlier) if change is not None}
     results: list[tuple[str, Deleted | StoreError]] = [
-        (_id_of(change.key), Deleted(existed=True, repeated=True)) for change in used.values()
+        (_id_of(change.key), Deleted(True, change.revision, repeated=True)) for change in used.values()
     ]
     free = [id_ for number, id_ in enumerate(ids) if number not in used]
     if not free:

@@ -14,7 +14,7 @@ from workflowstore_server.codec.write_id import write_id
 from workflowstore_server.index import Index, WatchStart, exporting
 from workflowstore_server.model.errors import StoreError
 from workflowstore_server.model.selection import Selection
-from workflowstore_server.model.state import Durability, WorkflowState, WorkflowView
+from workflowstore_server.model.state import Consistency, Durability, WorkflowState, WorkflowView
 from workflowstore_server.service import batches, revisions, status, validation
 from workflowstore_server.store import Deleted, Draft, Saved, StateStore
 from workflowstore_server.store.update import Updater
@@ -71,7 +71,8 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
     async def Load(self, request: pb.LoadRequest, context: Context) -> pb.LoadResponse:  # noqa: N802
         validation.check_load(request, self._stores)
         view = message.VIEW.get(request.view, WorkflowView.FULL)
-        stored = await self._store(request.bucket).load(request.workflow_id)
+        store, consistency = self._store(request.bucket), _consistency(request)
+        stored = await store.load(request.workflow_id, request.min_revision, consistency)
         return pb.LoadResponse(state=message.encode_state(stored, view))
 
     # In bytes, as they go over the wire: the index has the states so.
@@ -82,6 +83,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         selection = message.decode_selection(request, request.bucket or self._default)
         after = validation.position(request.page_token, selection)
         view = message.VIEW.get(request.view, WorkflowView.SUMMARY)
+        await self._store(request.bucket).anchor(request.min_revision, _consistency(request))
         chunks = self._index(request.bucket).chunks(selection, view, request.limit, after)
         async with aclosing(chunks):
             async for chunk in chunks:
@@ -104,6 +106,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
     async def Count(self, request: pb.CountRequest, context: Context) -> pb.CountResponse:  # noqa: N802
         validation.check_count(request, self._stores)
         wanted, group_by = message.decode_filter(request.filter), message.decode_group_by(request)
+        await self._store(request.bucket).anchor(request.min_revision, _consistency(request))
         counted = await self._index(request.bucket).count(wanted, group_by, request.label)
         return message.encode_count(counted)
 
@@ -112,7 +115,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         id_ = write_id("Delete", request.request_id, request.workflow_id)
         store = self._store(request.bucket)
         deleted = await store.delete(request.workflow_id, _expected(request), purge=request.purge, write_id=id_)
-        return pb.DeleteResponse(existed=deleted.existed)
+        return pb.DeleteResponse(existed=deleted.existed, revision=deleted.revision)
 
     async def ListRevisions(  # noqa: N802
         self, request: pb.ListRevisionsRequest, context: Context
@@ -147,7 +150,9 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
     async def LoadBatch(self, request: pb.LoadBatchRequest, context: Context) -> pb.LoadBatchResponse:  # noqa: N802
         validation.check_load_batch(request, self._stores)
         view = message.VIEW.get(request.view, WorkflowView.FULL)
-        results = await batches.load(self._store(request.bucket), request.workflow_ids, view)
+        store = self._store(request.bucket)
+        at_least = await store.anchor(request.min_revision, _consistency(request))
+        results = await batches.load(store, request.workflow_ids, view, at_least)
         return pb.LoadBatchResponse(results=results)
 
     async def DeleteBatch(self, request: pb.DeleteBatchRequest, context: Context) -> pb.DeleteBatchResponse:  # noqa: N802
@@ -223,6 +228,10 @@ def _expected(
     return request.expected_revision if request.HasField("expected_revision") else None
 
 
+def _consistency(request: pb.LoadRequest | pb.LoadBatchRequest | pb.ListRequest | pb.CountRequest) -> Consistency:
+    return message.CONSISTENCY.get(request.consistency, Consistency.SESSION)
+
+
 def _saved_result(result: Saved | StoreError) -> pb.SaveBatchResult:
     if isinstance(result, StoreError):
         return pb.SaveBatchResult(error=status.item_error_of(result))
@@ -237,7 +246,7 @@ def _saved_result(result: Saved | StoreError) -> pb.SaveBatchResult:
 def _deleted_result(workflow_id: str, result: Deleted | StoreError) -> pb.DeleteBatchResult:
     if isinstance(result, StoreError):
         return pb.DeleteBatchResult(workflow_id=workflow_id, error=status.item_error_of(result))
-    return pb.DeleteBatchResult(workflow_id=workflow_id, existed=result.existed)
+    return pb.DeleteBatchResult(workflow_id=workflow_id, existed=result.existed, revision=result.revision)
 
 
 def _watch_start(request: pb.WatchRequest) -> WatchStart:

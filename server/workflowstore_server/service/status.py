@@ -111,6 +111,12 @@ _TABLE: Final[dict[type[StoreError], _Row]] = {
         "bucket {bucket} cannot tell all changes after revision {after_revision}: those before {earliest_revision} may "
         "be forgotten, or it has not come as far; begin with a snapshot",
     ),
+    errors.RevisionNotReached: _Row(
+        grpc.StatusCode.OUT_OF_RANGE,
+        reasons.ERROR_REASON_REVISION_NOT_REACHED,
+        "bucket {bucket} has come to revision {store_revision}, not to the min_revision {min_revision}; if it was made "
+        "anew or restored, forget the revisions from before",
+    ),
     errors.WatchTooSlow: _Row(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         reasons.ERROR_REASON_WATCH_TOO_SLOW,

@@ -9,7 +9,7 @@ from typing import Final
 from workflowstore.v1 import workflow_state_pb2 as state_pb
 from workflowstore.v1 import workflow_store_pb2 as store_pb
 from workflowstore_server.codec import token
-from workflowstore_server.codec.key import is_storable
+from workflowstore_server.codec.key import BARRIER_KEY, is_storable
 from workflowstore_server.model import limits
 from workflowstore_server.model.errors import FieldViolation, InvalidRequest
 from workflowstore_server.model.selection import ListPosition, Selection
@@ -24,6 +24,7 @@ REPORTED_BYTES_MAX: Final = 3500
 take 8 KiB of those by default: grpc-java makes an INTERNAL error of what is more."""
 
 VIEWS: Final = frozenset(state_pb.WorkflowView.values())
+CONSISTENCIES: Final = frozenset(store_pb.Consistency.values())
 ORDERS: Final = frozenset(store_pb.OrderBy.values())
 ON_CONFLICT: Final = frozenset(store_pb.OnConflict.values())
 
@@ -105,6 +106,7 @@ def check_load(request: store_pb.LoadRequest, buckets: Collection[str]) -> None:
         yield from fields.bucket(request.bucket, buckets)
         yield from fields.workflow_id("workflow_id", request.workflow_id)
         yield from fields.known_value("view", request.view, VIEWS)
+        yield from fields.known_value("consistency", request.consistency, CONSISTENCIES)
 
     _refuse(violations())
 
@@ -119,6 +121,7 @@ def check_list(request: store_pb.ListRequest, buckets: Collection[str]) -> None:
         yield from fields.known_value("order_by", request.order_by, ORDERS)
         if request.limit < 0:
             yield FieldViolation("limit", "OUT_OF_RANGE", f"is {request.limit}; give 0 for all, or a positive number")
+        yield from _index_consistency(request.consistency)
 
     _refuse(violations())
 
@@ -176,6 +179,7 @@ def check_load_batch(request: store_pb.LoadBatchRequest, buckets: Collection[str
         for index, workflow_id in enumerate(request.workflow_ids):
             yield from fields.workflow_id(f"workflow_ids[{index}]", workflow_id)
         yield from fields.known_value("view", request.view, VIEWS)
+        yield from fields.known_value("consistency", request.consistency, CONSISTENCIES)
 
     _refuse(violations())
 
@@ -224,7 +228,10 @@ def check_import(request: store_pb.ImportRequest, buckets: Collection[str]) -> N
         yield from fields.batch_items("documents", [item.key for item in request.documents], "key")
         yield from fields.batch_size("documents", request.ByteSize())
         for index, item in enumerate(request.documents):
-            if not is_storable(item.key) or len(item.key) > limits.KEY_BYTES_MAX:
+            if item.key == BARRIER_KEY:
+                words = "is what servers write to prove that their reads are fresh, and holds no document; leave it out"
+                yield FieldViolation(f"documents[{index}].key", "RESERVED_KEY", words)
+            elif not is_storable(item.key) or len(item.key) > limits.KEY_BYTES_MAX:
                 words = (
                     f"{fields.cut(item.key)!r} is no key of a bucket: 1 to {limits.KEY_BYTES_MAX} letters, digits and "
                     "-/_=. with no dot at either end and no two in a row; give it as Export has told it"
@@ -259,6 +266,7 @@ def check_count(request: store_pb.CountRequest, buckets: Collection[str]) -> Non
         yield from fields.workflow_filter("filter", request.filter)
         if request.WhichOneof("group_by") == "label":
             yield from fields.label_key("label", request.label)
+        yield from _index_consistency(request.consistency)
 
     _refuse(violations())
 
@@ -278,6 +286,13 @@ def check_delete(request: store_pb.DeleteRequest, buckets: Collection[str]) -> N
 def check_get_info(request: store_pb.GetInfoRequest, buckets: Collection[str]) -> None:
     """Raises: InvalidRequest."""
     _refuse(fields.bucket(request.bucket, buckets))
+
+
+def _index_consistency(consistency: int) -> Violations:
+    yield from fields.known_value("consistency", consistency, CONSISTENCIES)
+    if consistency == store_pb.CONSISTENCY_ANY_REPLICA:
+        words = "is ANY_REPLICA, and what is read is the server's index; give SESSION or LINEARIZABLE"
+        yield FieldViolation("consistency", "NOT_FOR_INDEX", words)
 
 
 def _refuse(violations: Violations) -> None:

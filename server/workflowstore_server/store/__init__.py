@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from workflowstore_server.model.state import BucketInfo, StoredState, WorkflowState
+from workflowstore_server.model.state import BucketInfo, Consistency, StoredState, WorkflowState
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ class Deleted(NamedTuple):
     """What a delete found and did."""
 
     existed: bool
+    revision: int = 0
+    """Of the delete marker. 0 = nothing was there to delete, not even one."""
     repeated: bool = False
     """Whether something had been deleted earlier under the same id, so that nothing was now."""
 
@@ -110,15 +112,29 @@ class StateStore(Protocol):
         """
         ...
 
-    async def load(self, workflow_id: str) -> StoredState:
-        """Return the state, which reflects every write acknowledged before the call.
+    async def load(
+        self, workflow_id: str, min_revision: int = 0, consistency: Consistency = Consistency.SESSION
+    ) -> StoredState:
+        """Return the state, as new as the consistency says, as of `min_revision` of the bucket or later.
 
-        Raises: WorkflowNotFound, MalformedDocument.
+        Raises: WorkflowNotFound, MalformedDocument, RevisionNotReached, and for LINEARIZABLE BucketConfiguration.
+        """
+        ...
+
+    async def anchor(self, min_revision: int = 0, consistency: Consistency = Consistency.SESSION) -> int:
+        """Return the revision that what is read now has to be of, or later, to be as new as the consistency says.
+
+        It is `min_revision` at the least, and `position` is not before it from then on. 0 = any answer will do.
+
+        Raises: RevisionNotReached, and for LINEARIZABLE BucketConfiguration.
         """
         ...
 
     async def position(self) -> StorePosition:
         """Return where the bucket stands: at or after every write acknowledged before the call.
+
+        With several copies that is the word of their leader. If it was deposed without knowing it, others may have had
+        writes acknowledged that it lacks; what this store has acknowledged or handed out is never after the position.
 
         Raises: BucketConfiguration when the bucket does not allow to read on from here.
         """

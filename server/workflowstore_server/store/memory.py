@@ -13,12 +13,13 @@ from workflowstore_server.codec.key import key_of
 from workflowstore_server.model.errors import (
     MalformedDocument,
     RevisionMismatch,
+    RevisionNotReached,
     StateTooLarge,
     WorkflowAlreadyExists,
     WorkflowNotFound,
 )
 from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
-from workflowstore_server.model.state import BucketInfo, MalformedEntry, StoredState, WorkflowState
+from workflowstore_server.model.state import BucketInfo, Consistency, MalformedEntry, StoredState, WorkflowState
 from workflowstore_server.store import Change, Changes, Deleted, Draft, Saved, StorePosition
 
 CHANGES_MAX: Final = 256
@@ -48,7 +49,10 @@ class MemoryStore:
             self._check(*draft)
         return [self._save(draft.state, draft.write_id) for draft in drafts]
 
-    async def load(self, workflow_id: str) -> StoredState:
+    async def load(
+        self, workflow_id: str, min_revision: int = 0, consistency: Consistency = Consistency.SESSION
+    ) -> StoredState:
+        await self.anchor(min_revision, consistency)
         revision, stored = self._last(workflow_id)
         if stored is None:
             raise WorkflowNotFound(self.bucket, workflow_id)
@@ -56,6 +60,12 @@ class MemoryStore:
         if isinstance(decoded, MalformedEntry):
             raise MalformedDocument(self.bucket, decoded.key, decoded.revision, decoded.reason)
         return decoded
+
+    async def anchor(self, min_revision: int = 0, consistency: Consistency = Consistency.SESSION) -> int:
+        del consistency  # there is one copy
+        if min_revision > self._revision:
+            raise RevisionNotReached(self.bucket, min_revision, self._revision)
+        return min_revision
 
     async def position(self) -> StorePosition:
         first = min((entry.revision for entry in self._entries.values()), default=self._revision + 1)
@@ -81,15 +91,16 @@ class MemoryStore:
     ) -> Deleted:
         del purge  # there are no old revisions
         if write_id in self._written:
-            return Deleted(existed=True, repeated=True)
+            return Deleted(existed=True, revision=self._written[write_id], repeated=True)
         last, stored = self._last(workflow_id)
         actual = last if stored is not None else 0
         if expected_revision is not None and expected_revision != actual:
             raise RevisionMismatch(self.bucket, workflow_id, expected_revision, actual)
         if stored is None:
-            return Deleted(existed=False)
-        self._note(write_id, self.store(key_of(workflow_id), None))
-        return Deleted(existed=True)
+            return Deleted(existed=False, revision=last)
+        revision = self.store(key_of(workflow_id), None)
+        self._note(write_id, revision)
+        return Deleted(existed=True, revision=revision)
 
     async def written(self, write_id: str) -> Change | None:
         if write_id not in self._written:

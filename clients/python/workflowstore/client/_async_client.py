@@ -28,6 +28,10 @@ class AsyncClient(AsyncStateCalls, AsyncBatchCalls, AsyncQueryCalls):
     one to make the same call again yourself, after an OutcomeUnknownError. Empty = none, and then a call that is tried
     again may be applied twice.
 
+    What a client was once told of a bucket, by any call to any server, it never reads older: it remembers the newest
+    revision, and has the server wait for it. Another client's is given as `min_revision`. Where the bucket has not come
+    so far, because it was made anew or restored, one call fails as a RevisionNotReachedError.
+
     One client serves any number of calls at once. It belongs to the event loop that it was made in.
     """
 

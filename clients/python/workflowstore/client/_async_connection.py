@@ -10,6 +10,7 @@ import grpc
 from workflowstore.client import _channel
 from workflowstore.client._resume import Reply, Request, Resumption
 from workflowstore.client._status import mapped_errors
+from workflowstore.client._told import ToldRevisions
 from workflowstore.client.errors import WorkflowStoreError
 from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
 
@@ -58,6 +59,7 @@ class AsyncConnection:
         self._closed = False
         self._bucket = bucket
         self._timeout = timeout
+        self._told = ToldRevisions()
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from workflowstore.client._async_connection import AsyncConnection
 from workflowstore.client._changes import WorkflowRevision
 from workflowstore.client._state import (
     UNCHANGED,
+    Consistency,
     HistoryEvent,
     Unchanged,
     WorkflowState,
@@ -57,6 +58,7 @@ class AsyncStateCalls(AsyncConnection):
         request = _requests.save_request(state, expected_revision, request_id, self._bucket_or(bucket))
         with mapped_errors(write=True):
             reply = await self._stub.Save(request, timeout=self._deadline(timeout))
+        self._told.note(request.bucket, reply.revision)
         return _replies.saved_state(state, reply)
 
     async def update(
@@ -111,6 +113,7 @@ class AsyncStateCalls(AsyncConnection):
         _requests.add_and_remove(request, append_history, set_labels, remove_labels)
         with mapped_errors(write=True):
             reply = await self._stub.Update(request, timeout=self._deadline(timeout))
+        self._told.note(bucket, reply.revision)
         return _replies.updated_state(workflow_id, reply, view)
 
     async def load(
@@ -118,24 +121,38 @@ class AsyncStateCalls(AsyncConnection):
         workflow_id: str,
         *,
         view: WorkflowView = WorkflowView.FULL,
+        min_revision: int = 0,
+        consistency: Consistency = Consistency.SESSION,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> WorkflowState | None:
         """Reads one state. It sees every write acknowledged before the call.
+
+        Args:
+            workflow_id: The workflow.
+            view: How much of the state to read.
+            min_revision: The reply is of this revision of the bucket or later. 0 = of the newest that this client was
+                told, whatever server had told it: see the class.
+            consistency: How new the reply has to be, see Consistency.
+            bucket: See the class.
+            timeout: See the class.
 
         Returns:
             The state, or None when there is no such workflow.
 
         Raises:
             MalformedDocumentError: The stored document cannot be decoded.
+            RevisionNotReachedError: The bucket has not come to the revision that the reply was to be of.
             WorkflowStoreError: The call failed otherwise.
         """
-        request = _requests.load_request(workflow_id, view, self._bucket_or(bucket))
+        request = _requests.load_request(workflow_id, view, self._bucket_or(bucket), min_revision, consistency)
+        self._told.ask_no_less(request)
         try:
-            with mapped_errors(write=False):
+            with self._told.reading(request.bucket), mapped_errors(write=False):
                 reply = await self._stub.Load(request, timeout=self._deadline(timeout))
         except WorkflowNotFoundError:
             return None
+        self._told.note(request.bucket, reply.state.revision)
         return _replies.loaded_state(reply, view)
 
     async def delete(
@@ -169,6 +186,7 @@ class AsyncStateCalls(AsyncConnection):
         request = _requests.delete_request(workflow_id, expected_revision, purge, request_id, self._bucket_or(bucket))
         with mapped_errors(write=True):
             reply = await self._stub.Delete(request, timeout=self._deadline(timeout))
+        self._told.note(request.bucket, reply.revision)
         return reply.existed
 
     def list_revisions(
@@ -210,6 +228,7 @@ class AsyncStateCalls(AsyncConnection):
             with mapped_errors(write=False):
                 async for reply in call:
                     for message in reply.revisions:
+                        self._told.note(request.bucket, message.revision)
                         yield _replies.revision(message, view)
         finally:
             call.cancel()  # ends the call when the iteration is left early, and else does nothing

@@ -37,7 +37,11 @@ class LoadedBatch:
         """What to send: all that has not come yet."""
         ids = self._request.workflow_ids
         return workflow_store_pb2.LoadBatchRequest(
-            bucket=self._request.bucket, view=self._request.view, workflow_ids=[ids[place] for place in self._places]
+            bucket=self._request.bucket,
+            view=self._request.view,
+            min_revision=self._request.min_revision,
+            consistency=self._request.consistency,
+            workflow_ids=[ids[place] for place in self._places],
         )
 
     def timeout(self) -> float | None:

@@ -6,7 +6,14 @@ from typing import Any, Final, TypeVar
 from workflowstore.client import _fields
 from workflowstore.client._json import from_json, to_json
 from workflowstore.client._selection import OrderBy, WorkflowFilter
-from workflowstore.client._state import EventType, HistoryEvent, WorkflowState, WorkflowStatus, WorkflowView
+from workflowstore.client._state import (
+    Consistency,
+    EventType,
+    HistoryEvent,
+    WorkflowState,
+    WorkflowStatus,
+    WorkflowView,
+)
 from workflowstore.client._timestamp import Timestamp, from_unix
 from workflowstore.client._transfer import OnConflict
 from workflowstore.client.errors import MalformedDocumentError
@@ -37,6 +44,11 @@ _VIEW_NUMBERS: Final = {
     WorkflowView.SUMMARY: workflow_state_pb2.WORKFLOW_VIEW_SUMMARY,
     WorkflowView.FULL: workflow_state_pb2.WORKFLOW_VIEW_FULL,
 }
+_CONSISTENCY_NUMBERS: Final = {
+    Consistency.SESSION: workflow_store_pb2.CONSISTENCY_UNSPECIFIED,
+    Consistency.LINEARIZABLE: workflow_store_pb2.CONSISTENCY_LINEARIZABLE,
+    Consistency.ANY_REPLICA: workflow_store_pb2.CONSISTENCY_ANY_REPLICA,
+}
 _ORDER_NUMBERS: Final = {
     OrderBy.WORKFLOW_ID: workflow_store_pb2.ORDER_BY_WORKFLOW_ID,
     OrderBy.CREATED_AT: workflow_store_pb2.ORDER_BY_CREATED_AT,
@@ -57,6 +69,10 @@ def status_number(status: Any, path: str) -> workflow_state_pb2.WorkflowStatus.V
 
 def view_number(view: Any, path: str) -> workflow_state_pb2.WorkflowView.ValueType:
     return _number(_VIEW_NUMBERS, view, path)
+
+
+def consistency_number(consistency: Any, path: str) -> workflow_store_pb2.Consistency.ValueType:
+    return _number(_CONSISTENCY_NUMBERS, consistency, path)
 
 
 def order_number(order_by: Any, path: str) -> workflow_store_pb2.OrderBy.ValueType:

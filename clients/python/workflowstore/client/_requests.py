@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from workflowstore.client import _fields, _messages
 from workflowstore.client._selection import OrderBy, WorkflowFilter
-from workflowstore.client._state import UNCHANGED, HistoryEvent, WorkflowState, WorkflowView
+from workflowstore.client._state import UNCHANGED, Consistency, HistoryEvent, WorkflowState, WorkflowView
 from workflowstore.client._transfer import OnConflict, StoredDocument
 from workflowstore.v1 import workflow_filter_pb2, workflow_state_pb2, workflow_store_pb2
 
@@ -86,11 +86,19 @@ def add_and_remove(
     request.remove_labels.extend(_fields.texts(remove_labels, "remove_labels"))
 
 
-def load_request(workflow_id: str, view: WorkflowView, bucket: str) -> workflow_store_pb2.LoadRequest:
+def load_request(
+    workflow_id: str,
+    view: WorkflowView,
+    bucket: str,
+    min_revision: int = 0,
+    consistency: Consistency = Consistency.SESSION,
+) -> workflow_store_pb2.LoadRequest:
     return workflow_store_pb2.LoadRequest(
         bucket=_fields.text(bucket, "bucket"),
         workflow_id=_fields.text(workflow_id, "workflow_id"),
         view=_messages.view_number(view, "view"),
+        min_revision=_fields.integer(min_revision, "min_revision", _fields.UINT64),
+        consistency=_messages.consistency_number(consistency, "consistency"),
     )
 
 
@@ -126,6 +134,8 @@ def list_request(
     view: WorkflowView,
     page_token: str,
     bucket: str,
+    min_revision: int = 0,
+    consistency: Consistency = Consistency.SESSION,
 ) -> workflow_store_pb2.ListRequest:
     return workflow_store_pb2.ListRequest(
         bucket=_fields.text(bucket, "bucket"),
@@ -135,15 +145,27 @@ def list_request(
         limit=0 if limit is None else _fields.integer(limit, "limit", _COUNTS),
         view=_messages.view_number(view, "view"),
         page_token=_fields.text(page_token, "page_token"),
+        min_revision=_fields.integer(min_revision, "min_revision", _fields.UINT64),
+        consistency=_messages.consistency_number(consistency, "consistency"),
     )
 
 
 def count_request(
-    wanted: WorkflowFilter | None, by_status: bool, by_label: str | None, bucket: str
+    wanted: WorkflowFilter | None,
+    by_status: bool,
+    by_label: str | None,
+    bucket: str,
+    min_revision: int = 0,
+    consistency: Consistency = Consistency.SESSION,
 ) -> workflow_store_pb2.CountRequest:
     if _fields.flag(by_status, "by_status") and by_label is not None:
         raise ValueError("by_label: cannot be given with by_status; count twice")
-    request = workflow_store_pb2.CountRequest(bucket=_fields.text(bucket, "bucket"), filter=_filter(wanted))
+    request = workflow_store_pb2.CountRequest(
+        bucket=_fields.text(bucket, "bucket"),
+        filter=_filter(wanted),
+        min_revision=_fields.integer(min_revision, "min_revision", _fields.UINT64),
+        consistency=_messages.consistency_number(consistency, "consistency"),
+    )
     if by_status:
         request.status = True
     elif by_label is not None:
@@ -187,12 +209,18 @@ def save_batch_request(
 
 
 def load_batch_request(
-    workflow_ids: Iterable[str], view: WorkflowView, bucket: str
+    workflow_ids: Iterable[str],
+    view: WorkflowView,
+    bucket: str,
+    min_revision: int = 0,
+    consistency: Consistency = Consistency.SESSION,
 ) -> workflow_store_pb2.LoadBatchRequest:
     return workflow_store_pb2.LoadBatchRequest(
         bucket=_fields.text(bucket, "bucket"),
         workflow_ids=_fields.texts(workflow_ids, "workflow_ids"),
         view=_messages.view_number(view, "view"),
+        min_revision=_fields.integer(min_revision, "min_revision", _fields.UINT64),
+        consistency=_messages.consistency_number(consistency, "consistency"),
     )
 
 

@@ -35,6 +35,19 @@ class EventType(StrEnum):
     WORKFLOW_CANCELED = "workflow_canceled"
 
 
+class Consistency(StrEnum):
+    """How new the reply to a read has to be. It matters where a bucket has several replicas."""
+
+    SESSION = "session"
+    """It has every write that was acknowledged before the call, unless the leader of the replicas was cut off and does
+    not know it yet. Even then it is not older than what this client was told before."""
+    LINEARIZABLE = "linearizable"
+    """It has every write that was acknowledged to anybody before the call, whatever happens. It costs one write to the
+    bucket, which such reads share."""
+    ANY_REPLICA = "any_replica"
+    """It has whatever the replica has that happens to answer. Not for `list` and `count`."""
+
+
 class WorkflowView(StrEnum):
     """How much of a state is read."""
 

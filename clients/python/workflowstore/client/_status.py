@@ -37,6 +37,7 @@ _BY_REASON: Final[dict[str, tuple[type[WorkflowStoreError], Outcome]]] = {
     "ERROR_REASON_BUCKET_CONFIGURATION": (errors.BucketConfigurationError, "not_applied"),
     "ERROR_REASON_MALFORMED_DOCUMENT": (errors.MalformedDocumentError, "not_applied"),
     "ERROR_REASON_REVISION_FORGOTTEN": (errors.RevisionForgottenError, "not_applied"),
+    "ERROR_REASON_REVISION_NOT_REACHED": (errors.RevisionNotReachedError, "not_applied"),
     "ERROR_REASON_WATCH_TOO_SLOW": (errors.WatchTooSlowError, "not_applied"),
     "ERROR_REASON_REPLY_TOO_LARGE": (errors.ReplyTooLargeError, "not_applied"),
     "ERROR_REASON_INTERNAL": (errors.InternalError, "unknown"),

@@ -13,7 +13,7 @@ from workflowstore.client._load_batch import LoadedBatch, LoadedItem
 from workflowstore.client._results import DeletedBatch
 from workflowstore.client._resume import PagedResumption
 from workflowstore.client._selection import WorkflowFilter
-from workflowstore.client._state import WorkflowState, WorkflowView
+from workflowstore.client._state import Consistency, WorkflowState, WorkflowView
 from workflowstore.client._status import mapped_errors
 from workflowstore.client._sync_connection import Connection
 from workflowstore.client._transfer import ExportChunk, ImportResult, OnConflict, StoredDocument
@@ -62,6 +62,7 @@ class BatchCalls(Connection):
         request = _requests.save_batch_request(states, expected_revisions, atomic, request_id, self._bucket_or(bucket))
         with mapped_errors(write=True):
             reply = self._stub.SaveBatch(request, timeout=self._deadline(timeout))
+        self._told.note(request.bucket, max((result.revision for result in reply.results), default=0))
         return _replies.saved_batch(states, reply)
 
     def load_batch(
@@ -69,6 +70,8 @@ class BatchCalls(Connection):
         workflow_ids: Sequence[str],
         *,
         view: WorkflowView = WorkflowView.FULL,
+        min_revision: int = 0,
+        consistency: Consistency = Consistency.SESSION,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> list[LoadedItem]:
@@ -79,6 +82,9 @@ class BatchCalls(Connection):
         Args:
             workflow_ids: The workflows.
             view: How much of each state to read.
+            min_revision: The reply is of this revision of the bucket or later. 0 = of the newest that this client was
+                told, whatever server had told it: see the class.
+            consistency: How new the reply has to be, see Consistency.
             bucket: See the class.
             timeout: See the class. It bounds all that is asked together.
 
@@ -86,15 +92,18 @@ class BatchCalls(Connection):
             Each state, None when there is no such workflow, or why it cannot be read, in the order of `workflow_ids`.
 
         Raises:
-            WorkflowStoreError: The call failed.
+            RevisionNotReachedError: The bucket has not come to the revision that the reply was to be of.
+            WorkflowStoreError: The call failed otherwise.
             TypeError: An argument is of the wrong type; the error names it. Nothing was sent.
             ValueError: An argument cannot be sent; the error names it. Nothing was sent.
         """
-        request = _requests.load_batch_request(workflow_ids, view, self._bucket_or(bucket))
+        request = _requests.load_batch_request(workflow_ids, view, self._bucket_or(bucket), min_revision, consistency)
+        self._told.ask_no_less(request)
         batch = LoadedBatch(request, self._deadline(timeout), time.monotonic)
         while not batch.complete:
-            with mapped_errors(write=False):
+            with self._told.reading(request.bucket), mapped_errors(write=False):
                 reply = self._stub.LoadBatch(batch.request(), timeout=batch.timeout())
+            self._told.note(request.bucket, max((result.state.revision for result in reply.results), default=0))
             batch.received(reply, view)
         return batch.items
 
@@ -132,6 +141,7 @@ class BatchCalls(Connection):
         )
         with mapped_errors(write=True):
             reply = self._stub.DeleteBatch(request, timeout=self._deadline(timeout))
+        self._told.note(request.bucket, max((result.revision for result in reply.results), default=0))
         return _replies.deleted_batch(reply)
 
     def delete_matching(
@@ -168,6 +178,7 @@ class BatchCalls(Connection):
         request = _requests.delete_matching_request(filter, limit, dry_run, purge, request_id, self._bucket_or(bucket))
         with mapped_errors(write=not dry_run):
             reply = self._stub.DeleteBatch(request, timeout=self._deadline(timeout))
+        self._told.note(request.bucket, max((result.revision for result in reply.results), default=0))
         return _replies.deleted_matching(reply)
 
     def export(
@@ -228,6 +239,7 @@ class BatchCalls(Connection):
         request = _requests.import_request(documents, on_conflict, self._bucket_or(bucket))
         with mapped_errors(write=True):
             reply = self._stub.Import(request, timeout=self._deadline(timeout))
+        self._told.note(request.bucket, max((result.revision for result in reply.results), default=0))
         return _replies.imported(reply)
 
     def _documents(self, request: ExportRequest, timeout: float | None) -> Generator[ExportChunk, None, None]:
@@ -235,4 +247,5 @@ class BatchCalls(Connection):
         resumption = PagedResumption(request, _channel.deadline(timeout), time.monotonic, random.random)
         with closing(self._resumed(self._stub.Export, resumption)) as replies:
             for reply in replies:
+                self._told.note(request.bucket, reply.store_revision)
                 yield _replies.export_chunk(reply)

@@ -31,6 +31,10 @@ class Client(StateCalls, BatchCalls, QueryCalls):
     one to make the same call again yourself, after an OutcomeUnknownError. Empty = none, and then a call that is tried
     again may be applied twice.
 
+    What a client was once told of a bucket, by any call to any server, it never reads older: it remembers the newest
+    revision, and has the server wait for it. Another client's is given as `min_revision`. Where the bucket has not come
+    so far, because it was made anew or restored, one call fails as a RevisionNotReachedError.
+
     One client serves any number of threads at once.
     """
 

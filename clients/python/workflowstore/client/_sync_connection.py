@@ -13,6 +13,7 @@ import grpc
 from workflowstore.client import _channel
 from workflowstore.client._resume import Reply, Request, Resumption
 from workflowstore.client._status import mapped_errors
+from workflowstore.client._told import ToldRevisions
 from workflowstore.client.errors import WorkflowStoreError
 from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
 
@@ -55,6 +56,7 @@ class Connection:
         self._closed = False
         self._bucket = bucket
         self._timeout = timeout
+        self._told = ToldRevisions()
 
     def __enter__(self) -> Self:
         return self

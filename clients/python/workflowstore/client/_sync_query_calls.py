@@ -14,11 +14,11 @@ from workflowstore.client._changes import WorkflowChange
 from workflowstore.client._results import ListChunk, WorkflowCount
 from workflowstore.client._resume import ListResumption, WatchResumption
 from workflowstore.client._selection import OrderBy, WorkflowFilter
-from workflowstore.client._state import WorkflowState, WorkflowView
+from workflowstore.client._state import Consistency, WorkflowState, WorkflowView
 from workflowstore.client._status import mapped_errors
 from workflowstore.client._sync_connection import Connection
 from workflowstore.client.errors import MalformedEntry, WorkflowStoreError
-from workflowstore.v1.workflow_store_pb2 import ListRequest, WatchRequest
+from workflowstore.v1.workflow_store_pb2 import ListRequest, ListResponse, WatchRequest
 
 
 class QueryCalls(Connection):
@@ -34,6 +34,8 @@ class QueryCalls(Connection):
         view: WorkflowView = WorkflowView.SUMMARY,
         page_token: str = "",
         on_malformed: Callable[[MalformedEntry], Any] | None = None,
+        min_revision: int = 0,
+        consistency: Consistency = Consistency.SESSION,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> Generator[WorkflowState, None, None]:
@@ -58,6 +60,9 @@ class QueryCalls(Connection):
             page_token: Where to go on: the `next_page_token` of a chunk of `list_chunks`. Empty = at the beginning.
             on_malformed: Called for each stored document that cannot be decoded, see ListChunk.malformed. None = their
                 number is raised as an error after the last state.
+            min_revision: The reply is of this revision of the bucket or later. 0 = of the newest that this client was
+                told, whatever server had told it: see the class.
+            consistency: How new the reply has to be, see Consistency.
             bucket: See the class.
             timeout: The deadline in seconds of the whole iteration. None = none, whatever the client's.
 
@@ -68,7 +73,17 @@ class QueryCalls(Connection):
             TypeError: An argument is of the wrong type; the error names it. Nothing was sent.
             ValueError: An argument cannot be sent; the error names it. Nothing was sent.
         """
-        request = _requests.list_request(filter, order_by, descending, limit, view, page_token, self._bucket_or(bucket))
+        request = _requests.list_request(
+            filter,
+            order_by,
+            descending,
+            limit,
+            view,
+            page_token,
+            self._bucket_or(bucket),
+            min_revision,
+            consistency,
+        )
         return self._states(request, view, _replies.MalformedEntries(on_malformed), timeout)
 
     def list_chunks(
@@ -80,6 +95,8 @@ class QueryCalls(Connection):
         limit: int | None = None,
         view: WorkflowView = WorkflowView.SUMMARY,
         page_token: str = "",
+        min_revision: int = 0,
+        consistency: Consistency = Consistency.SESSION,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> Generator[ListChunk, None, None]:
@@ -101,6 +118,8 @@ class QueryCalls(Connection):
             limit: The most states to read.
             view: How much of each state to read.
             page_token: Where to go on.
+            min_revision: How new the reply has to be.
+            consistency: How new the reply has to be.
             bucket: See the class.
             timeout: The deadline in seconds of the whole iteration.
 
@@ -109,7 +128,17 @@ class QueryCalls(Connection):
             TypeError: An argument is of the wrong type; the error names it. Nothing was sent.
             ValueError: An argument cannot be sent; the error names it. Nothing was sent.
         """
-        request = _requests.list_request(filter, order_by, descending, limit, view, page_token, self._bucket_or(bucket))
+        request = _requests.list_request(
+            filter,
+            order_by,
+            descending,
+            limit,
+            view,
+            page_token,
+            self._bucket_or(bucket),
+            min_revision,
+            consistency,
+        )
         return self._chunks(request, view, timeout)
 
     def count(
@@ -118,6 +147,8 @@ class QueryCalls(Connection):
         *,
         by_status: bool = False,
         by_label: str | None = None,
+        min_revision: int = 0,
+        consistency: Consistency = Consistency.SESSION,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> WorkflowCount:
@@ -127,6 +158,9 @@ class QueryCalls(Connection):
             filter: Which workflows. None = all.
             by_status: Also count each status apart.
             by_label: Also count apart each value of the label with this key, 1 to 128 bytes of UTF-8. None = no label.
+            min_revision: The reply is of this revision of the bucket or later. 0 = of the newest that this client was
+                told, whatever server had told it: see the class.
+            consistency: How new the reply has to be, see Consistency.
             bucket: See the class.
             timeout: See the class.
 
@@ -135,9 +169,13 @@ class QueryCalls(Connection):
             TypeError: An argument is of the wrong type; the error names it. Nothing was sent.
             ValueError: An argument cannot be sent, or both `by_status` and `by_label` are given. Nothing was sent.
         """
-        request = _requests.count_request(filter, by_status, by_label, self._bucket_or(bucket))
-        with mapped_errors(write=False):
+        request = _requests.count_request(
+            filter, by_status, by_label, self._bucket_or(bucket), min_revision, consistency
+        )
+        self._told.ask_no_less(request)
+        with self._told.reading(request.bucket), mapped_errors(write=False):
             reply = self._stub.Count(request, timeout=self._deadline(timeout))
+        self._told.note(request.bucket, reply.store_revision)
         return _replies.counted(reply)
 
     def watch(
@@ -192,8 +230,7 @@ class QueryCalls(Connection):
     def _states(
         self, request: ListRequest, view: WorkflowView, malformed: _replies.MalformedEntries, timeout: float | None
     ) -> Generator[WorkflowState, None, None]:
-        resumption = ListResumption(request, _channel.deadline(timeout), time.monotonic, random.random)
-        with closing(self._resumed(self._stub.List, resumption)) as replies:
+        with closing(self._listed(request, timeout)) as replies:
             for reply in replies:
                 malformed.report(reply)
                 yield from _replies.listed_states(reply, view)
@@ -202,10 +239,18 @@ class QueryCalls(Connection):
     def _chunks(
         self, request: ListRequest, view: WorkflowView, timeout: float | None
     ) -> Generator[ListChunk, None, None]:
-        resumption = ListResumption(request, _channel.deadline(timeout), time.monotonic, random.random)
-        with closing(self._resumed(self._stub.List, resumption)) as replies:
+        with closing(self._listed(request, timeout)) as replies:
             for reply in replies:
                 yield _replies.list_chunk(reply, view)
+
+    def _listed(self, request: ListRequest, timeout: float | None) -> Generator[ListResponse, None, None]:
+        resumption = ListResumption(request, _channel.deadline(timeout), time.monotonic, random.random)
+        with closing(self._resumed(self._stub.List, resumption)) as replies:
+            self._told.ask_no_less(request)
+            with self._told.reading(request.bucket):
+                for reply in replies:
+                    self._told.note(request.bucket, reply.store_revision)
+                    yield reply
 
     def _changes(
         self,
@@ -218,6 +263,7 @@ class QueryCalls(Connection):
         told = None
         with closing(self._resumed(self._stub.Watch, resumption)) as replies:
             for reply in replies:
+                self._told.note(request.bucket, reply.revision)
                 yield from _replies.changes(reply, view)
                 if on_progress is not None and resumption.revision is not None and resumption.revision != told:
                     told = resumption.revision

@@ -11,6 +11,7 @@ from workflowstore.client import _channel, _replies, _requests
 from workflowstore.client._changes import WorkflowRevision
 from workflowstore.client._state import (
     UNCHANGED,
+    Consistency,
     HistoryEvent,
     Unchanged,
     WorkflowState,
@@ -60,6 +61,7 @@ class StateCalls(Connection):
         request = _requests.save_request(state, expected_revision, request_id, self._bucket_or(bucket))
         with mapped_errors(write=True):
             reply = self._stub.Save(request, timeout=self._deadline(timeout))
+        self._told.note(request.bucket, reply.revision)
         return _replies.saved_state(state, reply)
 
     def update(
@@ -114,6 +116,7 @@ class StateCalls(Connection):
         _requests.add_and_remove(request, append_history, set_labels, remove_labels)
         with mapped_errors(write=True):
             reply = self._stub.Update(request, timeout=self._deadline(timeout))
+        self._told.note(bucket, reply.revision)
         return _replies.updated_state(workflow_id, reply, view)
 
     def load(
@@ -121,24 +124,38 @@ class StateCalls(Connection):
         workflow_id: str,
         *,
         view: WorkflowView = WorkflowView.FULL,
+        min_revision: int = 0,
+        consistency: Consistency = Consistency.SESSION,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> WorkflowState | None:
         """Reads one state. It sees every write acknowledged before the call.
+
+        Args:
+            workflow_id: The workflow.
+            view: How much of the state to read.
+            min_revision: The reply is of this revision of the bucket or later. 0 = of the newest that this client was
+                told, whatever server had told it: see the class.
+            consistency: How new the reply has to be, see Consistency.
+            bucket: See the class.
+            timeout: See the class.
 
         Returns:
             The state, or None when there is no such workflow.
 
         Raises:
             MalformedDocumentError: The stored document cannot be decoded.
+            RevisionNotReachedError: The bucket has not come to the revision that the reply was to be of.
             WorkflowStoreError: The call failed otherwise.
         """
-        request = _requests.load_request(workflow_id, view, self._bucket_or(bucket))
+        request = _requests.load_request(workflow_id, view, self._bucket_or(bucket), min_revision, consistency)
+        self._told.ask_no_less(request)
         try:
-            with mapped_errors(write=False):
+            with self._told.reading(request.bucket), mapped_errors(write=False):
                 reply = self._stub.Load(request, timeout=self._deadline(timeout))
         except WorkflowNotFoundError:
             return None
+        self._told.note(request.bucket, reply.state.revision)
         return _replies.loaded_state(reply, view)
 
     def delete(
@@ -172,6 +189,7 @@ class StateCalls(Connection):
         request = _requests.delete_request(workflow_id, expected_revision, purge, request_id, self._bucket_or(bucket))
         with mapped_errors(write=True):
             reply = self._stub.Delete(request, timeout=self._deadline(timeout))
+        self._told.note(request.bucket, reply.revision)
         return reply.existed
 
     def list_revisions(
@@ -213,6 +231,7 @@ class StateCalls(Connection):
             with mapped_errors(write=False):
                 for reply in call:
                     for message in reply.revisions:
+                        self._told.note(request.bucket, message.revision)
                         yield _replies.revision(message, view)
         finally:
             call.cancel()  # ends the call when the iteration is left early, and else does nothing

@@ -18,6 +18,7 @@ All of them are a WorkflowStoreError. A failure that the server explains has a `
     FAILED_PRECONDITION  ERROR_REASON_BUCKET_CONFIGURATION       BucketConfigurationError
     DATA_LOSS            ERROR_REASON_MALFORMED_DOCUMENT         MalformedDocumentError
     OUT_OF_RANGE         ERROR_REASON_REVISION_FORGOTTEN         RevisionForgottenError
+    OUT_OF_RANGE         ERROR_REASON_REVISION_NOT_REACHED       RevisionNotReachedError
     RESOURCE_EXHAUSTED   ERROR_REASON_WATCH_TOO_SLOW             WatchTooSlowError (`watch` goes on by itself)
     RESOURCE_EXHAUSTED   ERROR_REASON_REPLY_TOO_LARGE            ReplyTooLargeError (`load_batch` asks again by itself)
     INTERNAL             ERROR_REASON_INTERNAL                   InternalError
@@ -219,6 +220,23 @@ class UnavailableError(WorkflowStoreError):
 
 class DeadlineExceededError(WorkflowStoreError):
     """The call took longer than its `timeout`. The outcome of a write is unknown."""
+
+
+class RevisionNotReachedError(WorkflowStoreError):
+    """The bucket has not come to the revision that the reply was to be of: it was made anew, or restored from a backup.
+
+    The client has forgotten what it was told of the bucket before, and reads it as it is from the next call on.
+    """
+
+    @property
+    def min_revision(self) -> int:
+        """What was asked for."""
+        return self._number("min_revision")
+
+    @property
+    def store_revision(self) -> int:
+        """The newest revision of the bucket."""
+        return self._number("store_revision")
 
 
 class RevisionForgottenError(WorkflowStoreError):

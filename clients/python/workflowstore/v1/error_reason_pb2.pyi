@@ -163,6 +163,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
                "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "size_bytes": "524288",
                              "limit_bytes": "4128768" } }
     """
+    ERROR_REASON_REVISION_NOT_REACHED: _ErrorReason.ValueType  # 19
+    """The bucket has only come to `store_revision`, and the reply was to be of `min_revision` or later. If the bucket was
+    made anew, or restored from a backup, forget the revisions from before; else the revision is of another bucket. Where
+    there are several replicas, a majority of them has confirmed it. Code OUT_OF_RANGE.
+
+    Example: { "reason": "ERROR_REASON_REVISION_NOT_REACHED", "domain": "workflowstore",
+               "metadata": { "bucket": "beluga_workflows", "min_revision": "340000", "store_revision": "17" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the vocabulary of failures. Every error of WorkflowStore carries a google.rpc.ErrorInfo whose
@@ -311,5 +319,13 @@ where the reply was full before the state was read. Only in an ItemError. Code R
 Example: { "reason": "ERROR_REASON_REPLY_TOO_LARGE", "domain": "workflowstore",
            "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "size_bytes": "524288",
                          "limit_bytes": "4128768" } }
+"""
+ERROR_REASON_REVISION_NOT_REACHED: ErrorReason.ValueType  # 19
+"""The bucket has only come to `store_revision`, and the reply was to be of `min_revision` or later. If the bucket was
+made anew, or restored from a backup, forget the revisions from before; else the revision is of another bucket. Where
+there are several replicas, a majority of them has confirmed it. Code OUT_OF_RANGE.
+
+Example: { "reason": "ERROR_REASON_REVISION_NOT_REACHED", "domain": "workflowstore",
+           "metadata": { "bucket": "beluga_workflows", "min_revision": "340000", "store_revision": "17" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -24,6 +24,57 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Consistency:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConsistencyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Consistency.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONSISTENCY_UNSPECIFIED: _Consistency.ValueType  # 0
+    """The default: SESSION."""
+    CONSISTENCY_SESSION: _Consistency.ValueType  # 1
+    """Every write acknowledged before the call is seen, by the word of the stream's leader. A leader that was cut off or
+    stopped, and does not know yet that there is another one, may give it wrongly. Even then the reply is not older than
+    `min_revision`, nor than what this server has acknowledged or told to anybody.
+    """
+    CONSISTENCY_LINEARIZABLE: _Consistency.ValueType  # 2
+    """Every write acknowledged before the call is seen, to whomever and by whichever server, whatever has happened to the
+    leader. It costs one write to the bucket, which all such reads of one moment on one server share, and needs a
+    majority of the replicas. Refused as FAILED_PRECONDITION where the bucket has several replicas and does not allow
+    direct reads.
+    """
+    CONSISTENCY_ANY_REPLICA: _Consistency.ValueType  # 3
+    """Whatever the replica has that happens to answer, from `min_revision` on. Cheapest, and it goes on where others wait
+    for a leader to be elected.
+    """
+
+class Consistency(_Consistency, metaclass=_ConsistencyEnumTypeWrapper):
+    """Consistency is how new the reply to a read has to be. It matters where a bucket has several replicas. One with a single
+    copy has no answer but the newest, and all of these are LINEARIZABLE.
+
+    Writes need none: what they depend on is compared by the stream itself at the moment of the write. A call that writes
+    nothing, because it finds nothing to write, has looked with LINEARIZABLE (Delete), or is a failure that writes nothing.
+    """
+
+CONSISTENCY_UNSPECIFIED: Consistency.ValueType  # 0
+"""The default: SESSION."""
+CONSISTENCY_SESSION: Consistency.ValueType  # 1
+"""Every write acknowledged before the call is seen, by the word of the stream's leader. A leader that was cut off or
+stopped, and does not know yet that there is another one, may give it wrongly. Even then the reply is not older than
+`min_revision`, nor than what this server has acknowledged or told to anybody.
+"""
+CONSISTENCY_LINEARIZABLE: Consistency.ValueType  # 2
+"""Every write acknowledged before the call is seen, to whomever and by whichever server, whatever has happened to the
+leader. It costs one write to the bucket, which all such reads of one moment on one server share, and needs a
+majority of the replicas. Refused as FAILED_PRECONDITION where the bucket has several replicas and does not allow
+direct reads.
+"""
+CONSISTENCY_ANY_REPLICA: Consistency.ValueType  # 3
+"""Whatever the replica has that happens to answer, from `min_revision` on. Cheapest, and it goes on where others wait
+for a leader to be elected.
+"""
+Global___Consistency: _TypeAlias = Consistency  # noqa: Y015
+
 class _OrderBy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -384,22 +435,34 @@ class LoadRequest(_message.Message):
     BUCKET_FIELD_NUMBER: _builtins.int
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    MIN_REVISION_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     workflow_id: _builtins.str
     """The workflow. Required, 1 to 1,024 bytes of UTF-8, any character but NUL."""
     view: _workflow_state_pb2.WorkflowView.ValueType
     """How much of the state to reply with. Default FULL."""
+    min_revision: _builtins.int
+    """The reply is of this revision of the bucket or of a later one: with the newest revision that the caller was told of,
+    by whatever call on whatever server, it never goes back in time. A replica that has not come so far is waited for, for
+    about 2 seconds. If the bucket itself has not, the call fails as OUT_OF_RANGE with ERROR_REASON_REVISION_NOT_REACHED.
+    0 = none.
+    """
+    consistency: Global___Consistency.ValueType
+    """How new the reply has to be. Default SESSION."""
     def __init__(
         self,
         *,
         bucket: _builtins.str = ...,
         workflow_id: _builtins.str = ...,
         view: _workflow_state_pb2.WorkflowView.ValueType = ...,
+        min_revision: _builtins.int = ...,
+        consistency: Global___Consistency.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "view", b"view", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "consistency", b"consistency", "min_revision", b"min_revision", "view", b"view", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -442,6 +505,8 @@ class ListRequest(_message.Message):
     ORDER_BY_FIELD_NUMBER: _builtins.int
     DESCENDING_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MIN_REVISION_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     view: _workflow_state_pb2.WorkflowView.ValueType
@@ -457,6 +522,10 @@ class ListRequest(_message.Message):
     come again. Bucket, filter, `order_by` and `descending` must be those of the call that it came from; `view` and
     `limit` may differ. Empty = from the beginning.
     """
+    min_revision: _builtins.int
+    """See LoadRequest.min_revision. 0 = none."""
+    consistency: Global___Consistency.ValueType
+    """How new the reply has to be: SESSION, the default, or LINEARIZABLE."""
     @_builtins.property
     def filter(self) -> _workflow_filter_pb2.WorkflowFilter:
         """Which workflows. Absent = all."""
@@ -471,10 +540,12 @@ class ListRequest(_message.Message):
         order_by: Global___OrderBy.ValueType = ...,
         descending: _builtins.bool = ...,
         page_token: _builtins.str = ...,
+        min_revision: _builtins.int = ...,
+        consistency: Global___Consistency.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "descending", b"descending", "filter", b"filter", "limit", b"limit", "order_by", b"order_by", "page_token", b"page_token", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "consistency", b"consistency", "descending", b"descending", "filter", b"filter", "limit", b"limit", "min_revision", b"min_revision", "order_by", b"order_by", "page_token", b"page_token", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -534,12 +605,18 @@ class CountRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
+    MIN_REVISION_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     status: _builtins.bool
     """True = each status. False = nothing."""
     label: _builtins.str
     """Each value of the label with this key: 1 to 128 bytes of UTF-8."""
+    min_revision: _builtins.int
+    """See LoadRequest.min_revision. 0 = none."""
+    consistency: Global___Consistency.ValueType
+    """How new the reply has to be: SESSION, the default, or LINEARIZABLE."""
     @_builtins.property
     def filter(self) -> _workflow_filter_pb2.WorkflowFilter:
         """Which workflows. Absent = all."""
@@ -551,10 +628,12 @@ class CountRequest(_message.Message):
         filter: _workflow_filter_pb2.WorkflowFilter | None = ...,
         status: _builtins.bool = ...,
         label: _builtins.str = ...,
+        min_revision: _builtins.int = ...,
+        consistency: Global___Consistency.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "group_by", b"group_by", "label", b"label", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "filter", b"filter", "group_by", b"group_by", "label", b"label", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "consistency", b"consistency", "filter", b"filter", "group_by", b"group_by", "label", b"label", "min_revision", b"min_revision", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_group_by: _TypeAlias = _typing.Literal["status", "label"]  # noqa: Y015
     _WhichOneofArgType_group_by: _TypeAlias = _typing.Literal["group_by", b"group_by"]  # noqa: Y015
@@ -717,16 +796,22 @@ class DeleteResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXISTED_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     existed: _builtins.bool
     """Whether the workflow existed."""
+    revision: _builtins.int
+    """The revision of the delete marker: a read with this `min_revision` does not find the workflow, unless it was written
+    again. 0 = there is no marker, because nothing was there to delete.
+    """
     def __init__(
         self,
         *,
         existed: _builtins.bool = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["existed", b"existed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["existed", b"existed", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1174,10 +1259,16 @@ class LoadBatchRequest(_message.Message):
     BUCKET_FIELD_NUMBER: _builtins.int
     WORKFLOW_IDS_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    MIN_REVISION_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     view: _workflow_state_pb2.WorkflowView.ValueType
     """How much of each state to reply with. Default FULL."""
+    min_revision: _builtins.int
+    """See LoadRequest.min_revision. 0 = none."""
+    consistency: Global___Consistency.ValueType
+    """How new the reply has to be. Default SESSION."""
     @_builtins.property
     def workflow_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The workflows. 1 to 1,000, no two alike, each under the rules of LoadRequest.workflow_id."""
@@ -1188,10 +1279,12 @@ class LoadBatchRequest(_message.Message):
         bucket: _builtins.str = ...,
         workflow_ids: _abc.Iterable[_builtins.str] | None = ...,
         view: _workflow_state_pb2.WorkflowView.ValueType = ...,
+        min_revision: _builtins.int = ...,
+        consistency: Global___Consistency.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "view", b"view", "workflow_ids", b"workflow_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "consistency", b"consistency", "min_revision", b"min_revision", "view", b"view", "workflow_ids", b"workflow_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1374,10 +1467,13 @@ class DeleteBatchResult(_message.Message):
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     EXISTED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     workflow_id: _builtins.str
     """The workflow."""
     existed: _builtins.bool
     """Whether it existed and was deleted; in a dry run, whether it would be."""
+    revision: _builtins.int
+    """See DeleteResponse.revision. 0 in a dry run."""
     @_builtins.property
     def error(self) -> Global___ItemError:
         """Why it was not deleted."""
@@ -1388,10 +1484,11 @@ class DeleteBatchResult(_message.Message):
         workflow_id: _builtins.str = ...,
         existed: _builtins.bool = ...,
         error: Global___ItemError | None = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "existed", b"existed", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "existed", b"existed", "revision", b"revision", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -153,10 +153,11 @@ class WorkflowStoreServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Load(self, request, context):
-        """Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-        stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
+        """Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+        replicas and their leader has just changed, `consistency` says.
 
-        Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+        Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+        (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,7 +165,8 @@ class WorkflowStoreServicer(object):
 
     def List(self, request, context):
         """List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
-        whatever writer of the bucket: the server's index catches up first.
+        whatever writer of the bucket: the server's index catches up first. For a bucket with several replicas see
+        `consistency`.
 
         The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
         ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
@@ -177,8 +179,8 @@ class WorkflowStoreServicer(object):
 
         A reader that stops reading stops the work; nothing piles up.
 
-        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-        ERROR_REASON_INDEX_BEHIND).
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+        (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -221,8 +223,8 @@ class WorkflowStoreServicer(object):
         """Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
         acknowledged before the call, as List does.
 
-        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-        ERROR_REASON_INDEX_BEHIND).
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+        (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -252,7 +254,8 @@ class WorkflowStoreServicer(object):
     def LoadBatch(self, request, context):
         """LoadBatch reads up to 1,000 states at once.
 
-        Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+        Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+        UNAVAILABLE. Otherwise each item has its own state or error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

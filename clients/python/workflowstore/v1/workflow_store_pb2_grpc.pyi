@@ -59,14 +59,16 @@ class WorkflowStoreStub:
     RESOURCE_EXHAUSTED (size, storage), DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
     """
     Load: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.LoadRequest, _workflow_store_pb2.LoadResponse]
-    """Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-    stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
+    """Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+    replicas and their leader has just changed, `consistency` says.
 
-    Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+    Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+    (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
     """
     List: _grpc.UnaryStreamMultiCallable[_workflow_store_pb2.ListRequest, _workflow_store_pb2.ListResponse]
     """List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
-    whatever writer of the bucket: the server's index catches up first.
+    whatever writer of the bucket: the server's index catches up first. For a bucket with several replicas see
+    `consistency`.
 
     The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
     ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
@@ -79,8 +81,8 @@ class WorkflowStoreStub:
 
     A reader that stops reading stops the work; nothing piles up.
 
-    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-    ERROR_REASON_INDEX_BEHIND).
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+    (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
     """
     Watch: _grpc.UnaryStreamMultiCallable[_workflow_store_pb2.WatchRequest, _workflow_store_pb2.WatchResponse]
     """Watch streams changes as they are made: saved states that match, workflows that no longer match, deleted ones.
@@ -111,8 +113,8 @@ class WorkflowStoreStub:
     """Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
     acknowledged before the call, as List does.
 
-    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-    ERROR_REASON_INDEX_BEHIND).
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+    (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
     """
     Delete: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.DeleteRequest, _workflow_store_pb2.DeleteResponse]
     """Delete removes a workflow. Deleting what does not exist succeeds and writes nothing.
@@ -130,7 +132,8 @@ class WorkflowStoreStub:
     LoadBatch: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.LoadBatchRequest, _workflow_store_pb2.LoadBatchResponse]
     """LoadBatch reads up to 1,000 states at once.
 
-    Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+    Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+    UNAVAILABLE. Otherwise each item has its own state or error.
     """
     DeleteBatch: _grpc.UnaryUnaryMultiCallable[_workflow_store_pb2.DeleteBatchRequest, _workflow_store_pb2.DeleteBatchResponse]
     """DeleteBatch removes up to 1,000 workflows: those that are named, or those that match a filter. Each is removed apart
@@ -190,14 +193,16 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     RESOURCE_EXHAUSTED (size, storage), DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
     """
     Load: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.LoadRequest, _workflow_store_pb2.LoadResponse]  # type: ignore[assignment]
-    """Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-    stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
+    """Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+    replicas and their leader has just changed, `consistency` says.
 
-    Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+    Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+    (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
     """
     List: _aio.UnaryStreamMultiCallable[_workflow_store_pb2.ListRequest, _workflow_store_pb2.ListResponse]  # type: ignore[assignment]
     """List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
-    whatever writer of the bucket: the server's index catches up first.
+    whatever writer of the bucket: the server's index catches up first. For a bucket with several replicas see
+    `consistency`.
 
     The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
     ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
@@ -210,8 +215,8 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
 
     A reader that stops reading stops the work; nothing piles up.
 
-    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-    ERROR_REASON_INDEX_BEHIND).
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+    (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
     """
     Watch: _aio.UnaryStreamMultiCallable[_workflow_store_pb2.WatchRequest, _workflow_store_pb2.WatchResponse]  # type: ignore[assignment]
     """Watch streams changes as they are made: saved states that match, workflows that no longer match, deleted ones.
@@ -242,8 +247,8 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     """Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
     acknowledged before the call, as List does.
 
-    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-    ERROR_REASON_INDEX_BEHIND).
+    Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+    (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
     """
     Delete: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.DeleteRequest, _workflow_store_pb2.DeleteResponse]  # type: ignore[assignment]
     """Delete removes a workflow. Deleting what does not exist succeeds and writes nothing.
@@ -261,7 +266,8 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     LoadBatch: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.LoadBatchRequest, _workflow_store_pb2.LoadBatchResponse]  # type: ignore[assignment]
     """LoadBatch reads up to 1,000 states at once.
 
-    Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+    Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+    UNAVAILABLE. Otherwise each item has its own state or error.
     """
     DeleteBatch: _aio.UnaryUnaryMultiCallable[_workflow_store_pb2.DeleteBatchRequest, _workflow_store_pb2.DeleteBatchResponse]  # type: ignore[assignment]
     """DeleteBatch removes up to 1,000 workflows: those that are named, or those that match a filter. Each is removed apart
@@ -336,10 +342,11 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
         request: _workflow_store_pb2.LoadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workflow_store_pb2.LoadResponse, _abc.Awaitable[_workflow_store_pb2.LoadResponse]]:
-        """Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-        stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
+        """Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+        replicas and their leader has just changed, `consistency` says.
 
-        Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+        Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+        (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -349,7 +356,8 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_workflow_store_pb2.ListResponse], _abc.AsyncIterator[_workflow_store_pb2.ListResponse]]:
         """List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
-        whatever writer of the bucket: the server's index catches up first.
+        whatever writer of the bucket: the server's index catches up first. For a bucket with several replicas see
+        `consistency`.
 
         The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
         ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
@@ -362,8 +370,8 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
 
         A reader that stops reading stops the work; nothing piles up.
 
-        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-        ERROR_REASON_INDEX_BEHIND).
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+        (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
         """
 
     @_abc_1.abstractmethod
@@ -412,8 +420,8 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
         """Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
         acknowledged before the call, as List does.
 
-        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-        ERROR_REASON_INDEX_BEHIND).
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+        (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
         """
 
     @_abc_1.abstractmethod
@@ -449,7 +457,8 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_workflow_store_pb2.LoadBatchResponse, _abc.Awaitable[_workflow_store_pb2.LoadBatchResponse]]:
         """LoadBatch reads up to 1,000 states at once.
 
-        Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+        Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+        UNAVAILABLE. Otherwise each item has its own state or error.
         """
 
     @_abc_1.abstractmethod

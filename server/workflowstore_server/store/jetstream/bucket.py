@@ -34,7 +34,10 @@ REPLY_BYTES_MAX: Final = 2 * 1024 * 1024
 """Bytes of documents in one reply beyond the first document; see link.READS_MAX."""
 
 READ_ATTEMPTS: Final = 2
-"""A direct get may be given to a replica that has just died; another one answers the second attempt."""
+
+REPLICA_TIMEOUTS_SECONDS: Final = (0.5, 0.5, None)
+"""How long each attempt at a direct get may take where there are several replicas. NATS goes on to give requests to one
+that hangs or has just died, so another one is soon tried; the last attempt may take as long as any other request."""
 
 
 ATOMIC_BATCHES_MAX: Final = 8
@@ -81,6 +84,8 @@ class Bucket:
         self._atomic_batches = asyncio.Semaphore(ATOMIC_BATCHES_MAX)
         self._described: StreamInfo | None = None
         self._max_payload_bytes = 0
+        self.floor_revision = 0
+        """The newest revision that this bucket is known to have come to, by an acknowledgement or by any answer."""
 
     @property
     def name(self) -> str:
@@ -164,7 +169,9 @@ class Bucket:
         subject = self.names.subject(key)
         for attempt in range(1, NO_RESPONDERS_ATTEMPTS + 1):
             try:
-                return stream.acknowledgement(await self._writer.write(subject, document, headers))
+                acknowledgement = stream.acknowledgement(await self._writer.write(subject, document, headers))
+                self._see(acknowledgement.seq)
+                return acknowledgement
             except NotSentError as error:
                 raise StorageUnavailable(self.name, str(error), Outcome.NOT_APPLIED) from error
             except UnansweredError as error:
@@ -214,7 +221,18 @@ class Bucket:
             # The first message is replied to with nothing, or with the reason why there will be no batch.
             if reply.data:
                 break
-        return stream.acknowledgement(reply)
+        acknowledgement = stream.acknowledgement(reply)
+        self._see(acknowledgement.seq)
+        return acknowledgement
+
+    def fall_back(self, revision: int) -> None:
+        """Take note that the bucket is back at a revision, as if restored from a backup."""
+        if revision < self.floor_revision:
+            log.error("bucket %s is back at revision %d, and was at %d", self.name, revision, self.floor_revision)
+            self.floor_revision = revision
+
+    def _see(self, revision: int) -> None:
+        self.floor_revision = max(self.floor_revision, revision)
 
     async def last_messages(self, keys: list[str], *, bulk: bool = False) -> Batch:
         """Read the last message of each key from any replica, up to a size."""
@@ -282,20 +300,23 @@ class Bucket:
             await asyncio.wait_for(self._ask(self.names.consumer_delete + name, b""), ABANDON_SECONDS_MAX)
 
     async def _direct_get(self, request: bytes, *, bulk: bool) -> Batch:
-        for attempt in range(1, READ_ATTEMPTS + 1):
+        replicated = self.described.config.num_replicas > 1
+        timeouts = REPLICA_TIMEOUTS_SECONDS if replicated else (None,) * READ_ATTEMPTS
+        for attempt, timeout in enumerate(timeouts, 1):
             try:
                 link = self._connection.link
                 async with link.bulk_reads if bulk else link.reads:
-                    batch = self.names.batch(await link.request_many(self.names.direct_get, request))
+                    batch = self.names.batch(await link.request_many(self.names.direct_get, request, timeout))
             except NoRespondersError:
                 await self.describe()
                 await asyncio.sleep(NO_RESPONDERS_WAIT_SECONDS)
             except (NotSentError, UnansweredError) as error:
-                if attempt == READ_ATTEMPTS or isinstance(error, NotSentError):
+                if attempt == len(timeouts) or isinstance(error, NotSentError):
                     raise StorageUnavailable(self.name, str(error)) from error
             else:
                 if batch.refusal:
                     raise StorageUnavailable(self.name, f"direct get: {batch.refusal}")
+                self._see(max(batch.up_to, batch.entries[-1].revision if batch.entries else 0))
                 return batch
         raise StorageUnavailable(self.name, "nobody answers direct gets")
 
@@ -323,7 +344,11 @@ class Bucket:
         return self._note(answer)
 
     def _note(self, described: StreamInfo) -> StreamInfo:
-        self._described = described
+        known, self._described = self._described, described
+        # Of several replicas one that was deposed may answer. The only copy there is knows best, and a new bucket does.
+        if known is None or known.created != described.created or described.config.num_replicas == 1:
+            self.floor_revision = described.state.last_seq
+        self._see(described.state.last_seq)
         with contextlib.suppress(NotSentError):
             self._max_payload_bytes = self._connection.link.max_payload_bytes
         return described

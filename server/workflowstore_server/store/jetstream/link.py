@@ -151,13 +151,15 @@ class Link:
             if self._client.is_connected:
                 await subscription.unsubscribe()
 
-    async def request_many(self, subject: str, payload: bytes) -> Replies:
+    async def request_many(self, subject: str, payload: bytes, timeout_seconds: float | None = None) -> Replies:
         """Send a request and return its replies; the last one is the status message that ended them.
+
+        They are waited for as long as `timeout_seconds` says. None = as long as for those of any other request.
 
         Raises: NotSentError, UnansweredError, NoRespondersError.
         """
         future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
-        await self.post(future, subject, payload, many=True)
+        await self.post(future, subject, payload, many=True, timeout_seconds=timeout_seconds)
         return await future
 
     async def post(
@@ -168,11 +170,12 @@ class Link:
         headers: Mapping[str, str] | None = None,
         *,
         many: bool = False,
+        timeout_seconds: float | None = None,
     ) -> None:
         """Send a request whose replies, or whose failure, `future` gets; see `request`."""
         token = str(next(self._tokens))
         waiter = self._waiters[token] = _Waiter(future, many=many)
-        timer = future.get_loop().call_later(self._timeout, waiter.expire)
+        timer = future.get_loop().call_later(timeout_seconds or self._timeout, waiter.expire)
 
         def forget(_: "asyncio.Future[Replies]") -> None:
             timer.cancel()

@@ -24,13 +24,14 @@ from workflowstore_server.model.errors import (
     WorkflowNotFound,
 )
 from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
-from workflowstore_server.model.state import BucketInfo, MalformedEntry, StoredState, WorkflowState
+from workflowstore_server.model.state import BucketInfo, Consistency, MalformedEntry, StoredState, WorkflowState
 from workflowstore_server.store import Change, Changes, Deleted, Draft, Saved, StorePosition
 from workflowstore_server.store.jetstream import announcer, stream
 from workflowstore_server.store.jetstream.bucket import Bucket, BucketOptions, Message
 from workflowstore_server.store.jetstream.connection import BorrowedConnection, Connection
-from workflowstore_server.store.jetstream.reader import LastMessageReader
-from workflowstore_server.store.jetstream.stream import BATCH_SUBJECTS_MAX, Acknowledgement, ApiError
+from workflowstore_server.store.jetstream.freshness import Freshness
+from workflowstore_server.store.jetstream.reader import LastMessageReader, last_in_parts
+from workflowstore_server.store.jetstream.stream import Acknowledgement, ApiError
 
 CONTENDED_ATTEMPTS_MAX: Final = 16
 """Attempts at a change that must see what it changes. Each failure means that another writer got through."""
@@ -45,8 +46,7 @@ CHANGES_MAX: Final = 2048
 """Changes in one batch. Their bytes are bounded too; see bucket.REPLY_BYTES_MAX."""
 
 REPLICA_WAIT_SECONDS: Final = 0.05
-REPLICA_ATTEMPTS: Final = 100
-"""How often, and after which pause, a replica is asked that lags behind."""
+"""Pause before the changes are read on of which the replica that answered has not heard yet."""
 
 HEADER_BYTES_MAX: Final = 1024
 """Bytes kept free for headers, which count towards NATS's `max_payload`."""
@@ -57,7 +57,10 @@ class JetStreamStore:
 
     def __init__(self, connection: Connection, bucket: str, options: BucketOptions | None = None) -> None:
         self._bucket = Bucket(connection, bucket, options or BucketOptions())
-        self._reader = LastMessageReader(self._bucket)
+        self._freshness = Freshness(self._bucket)
+        self._readers = {
+            consistency: LastMessageReader(self._bucket, self._freshness, consistency) for consistency in Consistency
+        }
 
     @classmethod
     @asynccontextmanager
@@ -85,11 +88,13 @@ class JetStreamStore:
         Raises: BucketNotFound, StorageUnavailable.
         """
         await self._bucket.bind()
-        self._reader.start()
+        for reader in self._readers.values():
+            reader.start()
 
     async def close(self) -> None:
         """Stop what runs in the background; the connection stays open."""
-        await self._reader.close()
+        for reader in self._readers.values():
+            await reader.close()
         await self._bucket.close()
 
     @property
@@ -151,8 +156,10 @@ class JetStreamStore:
             await asyncio.sleep(PASSING_WAIT_SECONDS * random.random())  # noqa: S311 (spreads load, hides nothing)
         raise Contended(self.bucket, drafts[0].state.workflow_id, CONTENDED_ATTEMPTS_MAX)
 
-    async def load(self, workflow_id: str) -> StoredState:
-        entry = await self._last(key_of(workflow_id))
+    async def load(
+        self, workflow_id: str, min_revision: int = 0, consistency: Consistency = Consistency.SESSION
+    ) -> StoredState:
+        entry = await self._last(key_of(workflow_id), min_revision, consistency)
         if entry is None or entry.document is None:
             raise WorkflowNotFound(self.bucket, workflow_id)
         decoded = document.entry_of(entry.key, entry.revision, entry.document)
@@ -160,11 +167,12 @@ class JetStreamStore:
             raise MalformedDocument(self.bucket, decoded.key, decoded.revision, decoded.reason)
         return decoded
 
+    async def anchor(self, min_revision: int = 0, consistency: Consistency = Consistency.SESSION) -> int:
+        return await self._freshness.anchor(consistency, min_revision)
+
     async def position(self) -> StorePosition:
-        described = await self._bucket.describe()
-        if not described.config.allow_direct:
-            remedy = f"nats stream edit {self._bucket.names.stream} --allow-direct"
-            raise BucketConfiguration(self.bucket, "allow_direct=false", remedy)
+        described = await self._freshness.position()
+        self._freshness.require_direct()
         state = described.state
         return StorePosition(
             identity=described.created,
@@ -181,10 +189,13 @@ class JetStreamStore:
         last = batch.entries[-1].revision if batch.entries else after
         at_end = not batch.pending
         if at_end and last < until and self._bucket.described.config.num_replicas > 1:
-            # The replica that answered may be late; only the leader knows that the newest messages are gone.
-            at_end = await self._bucket.leader_next_message(last + 1) is None
-            if not at_end:
+            # The replica that answered may be late, or the newest messages are gone. That they are, not even the leader
+            # is believed, which may have been deposed: a barrier makes a new end, which only who has all comes to.
+            if await self._bucket.leader_next_message(last + 1) is None:
+                await self._freshness.barrier()
+            else:
                 await asyncio.sleep(REPLICA_WAIT_SECONDS)
+            at_end = False
         return Changes(batch.entries, at_end)
 
     async def last(self, keys: Collection[str], at_least: int) -> dict[str, Change]:
@@ -194,12 +205,8 @@ class JetStreamStore:
                 found |= part
         return found
 
-    async def last_in_parts(self, keys: Collection[str], at_least: int) -> AsyncGenerator[dict[str, Change]]:
-        ordered = sorted(keys)
-        for first in range(0, len(ordered), BATCH_SUBJECTS_MAX):
-            async with aclosing(self._last_of(ordered[first : first + BATCH_SUBJECTS_MAX], at_least)) as parts:
-                async for part in parts:
-                    yield part
+    def last_in_parts(self, keys: Collection[str], at_least: int) -> AsyncGenerator[dict[str, Change]]:
+        return last_in_parts(self._bucket, self._freshness, keys, at_least)
 
     async def delete(
         self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False, write_id: str = ""
@@ -208,23 +215,29 @@ class JetStreamStore:
             remedy = f"nats stream edit {self._bucket.names.stream} --allow-rollup"
             raise BucketConfiguration(self.bucket, "allow_rollup_hdrs=false", remedy)
         key, headers = key_of(workflow_id), stream.PURGE_HEADERS if purge else stream.DELETE_HEADERS
+        consistency = Consistency.SESSION
         for _ in range(CONTENDED_ATTEMPTS_MAX):
-            entry = await self._last(key)
+            entry = await self._last(key, consistency=consistency)
             exists = entry is not None and entry.document is not None
-            actual = entry.revision if entry is not None and exists else 0
+            revision = entry.revision if entry is not None else 0
+            actual = revision if exists else 0
             mismatch = expected_revision is not None and expected_revision != actual
             # A deleted workflow may have old revisions left, for a purge to remove.
             if mismatch or entry is None or not (exists or (purge and not entry.purged)):
-                if await self._earlier(write_id):
-                    return Deleted(existed=True, repeated=True)
+                if earlier := await self._earlier(write_id):
+                    return Deleted(existed=True, revision=earlier.seq, repeated=True)
+                # What is written says what it has found, and what is not written has nothing that would object.
+                if consistency is not Consistency.LINEARIZABLE and self._freshness.provable:
+                    consistency = Consistency.LINEARIZABLE
+                    continue
                 if mismatch:
                     assert expected_revision is not None, "there is no mismatch without an expectation"
                     raise RevisionMismatch(self.bucket, workflow_id, expected_revision, actual)
-                return Deleted(existed=False)
+                return Deleted(existed=False, revision=revision)
             # What only purges old revisions has told that nothing existed, and would tell it again.
             written = await self._write(key, b"", headers, entry.revision, write_id if exists else "")
             if written is not None:
-                return Deleted(exists, written.duplicate)
+                return Deleted(exists, written.seq, written.duplicate)
         raise Contended(self.bucket, workflow_id, CONTENDED_ATTEMPTS_MAX)
 
     async def written(self, write_id: str) -> Change | None:
@@ -361,38 +374,20 @@ class JetStreamStore:
             await asyncio.sleep(PASSING_WAIT_SECONDS)
         raise StorageUnavailable(self.bucket, f"an earlier attempt cannot be looked up: {reply.error}", Outcome.UNKNOWN)
 
-    async def _last_of(self, keys: Collection[str], at_least: int) -> AsyncGenerator[dict[str, Change]]:
-        replicated = self._bucket.described.config.num_replicas > 1
-        missing = set(keys)
-        late = 0
-        while late < REPLICA_ATTEMPTS:
-            batch = await self._bucket.last_messages(sorted(missing), bulk=True)
-            if replicated and not batch.entries:
-                # Such an answer does not say how far its replica has come.
-                for key in sorted(missing):
-                    if entry := await self._bucket.leader_last_message(key):
-                        yield {key: entry}
-                return
-            if replicated and batch.up_to < at_least:
-                late += 1
-                await asyncio.sleep(REPLICA_WAIT_SECONDS)
-                continue
-            yield {entry.key: entry for entry in batch.entries}
-            if not batch.pending:
-                return
-            missing -= {entry.key for entry in batch.entries}
-        raise StorageUnavailable(self.bucket, "the replicas lag behind the stream's leader")
-
     async def _mismatch(self, workflow_id: str, expected_revision: int) -> RevisionMismatch:
         entry = await self._last(key_of(workflow_id))
         actual = entry.revision if entry is not None and entry.document is not None else 0
         return RevisionMismatch(self.bucket, workflow_id, expected_revision, actual)
 
-    async def _last(self, key: str) -> Change | None:
-        """Read the last message of a key from where it is the newest."""
-        config = self._bucket.described.config
-        if config.allow_direct and config.num_replicas == 1:
-            return await self._reader.read(key)
+    async def _last(
+        self, key: str, min_revision: int = 0, consistency: Consistency = Consistency.SESSION
+    ) -> Change | None:
+        """Read the last message of a key."""
+        if self._bucket.described.config.allow_direct:
+            return await self._readers[consistency].read(key, min_revision)
+        # What the leader hands out does not tell how far it has come; that it says so beforehand has to do.
+        if consistency is Consistency.LINEARIZABLE or min_revision > self._bucket.floor_revision:
+            await self._freshness.anchor(consistency, min_revision)
         return await self._bucket.leader_last_message(key)
 
     async def _write(

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file workflowstore/v1/workflow_store.proto.
  */
 export const file_workflowstore_v1_workflow_store: GenFile = /*@__PURE__*/
-  fileDesc("CiV3b3JrZmxvd3N0b3JlL3YxL3dvcmtmbG93X3N0b3JlLnByb3RvEhB3b3JrZmxvd3N0b3JlLnYxIpcBCgtTYXZlUmVxdWVzdBIOCgZidWNrZXQYASABKAkSLgoFc3RhdGUYAiABKAsyHy53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93U3RhdGUSHgoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKARIAIgBARISCgpyZXF1ZXN0X2lkGAQgASgJQhQKEl9leHBlY3RlZF9yZXZpc2lvbiKAAQoMU2F2ZVJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItQDCg1VcGRhdGVSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRIuCgVzdGF0ZRgCIAEoCzIfLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dTdGF0ZRIvCgt1cGRhdGVfbWFzaxgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2sSNgoOYXBwZW5kX2hpc3RvcnkYBCADKAsyHi53b3JrZmxvd3N0b3JlLnYxLkhpc3RvcnlFdmVudBJCCgpzZXRfbGFiZWxzGAUgAygLMi4ud29ya2Zsb3dzdG9yZS52MS5VcGRhdGVSZXF1ZXN0LlNldExhYmVsc0VudHJ5EhUKDXJlbW92ZV9sYWJlbHMYBiADKAkSHgoRZXhwZWN0ZWRfcmV2aXNpb24YByABKARIAIgBARIVCg1hbGxvd19taXNzaW5nGAggASgIEiwKBHZpZXcYCSABKA4yHi53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93VmlldxISCgpyZXF1ZXN0X2lkGAogASgJGjAKDlNldExhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCFAoSX2V4cGVjdGVkX3JldmlzaW9uIlIKDlVwZGF0ZVJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEi4KBXN0YXRlGAIgASgLMh8ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1N0YXRlImAKC0xvYWRSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRITCgt3b3JrZmxvd19pZBgCIAEoCRIsCgR2aWV3GAMgASgOMh4ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1ZpZXciPgoMTG9hZFJlc3BvbnNlEi4KBXN0YXRlGAEgASgLMh8ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1N0YXRlIuEBCgtMaXN0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSMAoGZmlsdGVyGAIgASgLMiAud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd0ZpbHRlchIsCgR2aWV3GAMgASgOMh4ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1ZpZXcSDQoFbGltaXQYBCABKAMSKwoIb3JkZXJfYnkYBSABKA4yGS53b3JrZmxvd3N0b3JlLnYxLk9yZGVyQnkSEgoKZGVzY2VuZGluZxgGIAEoCBISCgpwYWdlX3Rva2VuGAcgASgJIqUBCgxMaXN0UmVzcG9uc2USLwoGc3RhdGVzGAEgAygLMh8ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1N0YXRlEhYKDnN0b3JlX3JldmlzaW9uGAIgASgEEjMKCW1hbGZvcm1lZBgDIAMoCzIgLndvcmtmbG93c3RvcmUudjEuTWFsZm9ybWVkRW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAQgASgJIn8KDENvdW50UmVxdWVzdBIOCgZidWNrZXQYASABKAkSMAoGZmlsdGVyGAIgASgLMiAud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd0ZpbHRlchIQCgZzdGF0dXMYAyABKAhIABIPCgVsYWJlbBgEIAEoCUgAQgoKCGdyb3VwX2J5IpUBCg1Db3VudFJlc3BvbnNlEg0KBWNvdW50GAEgASgDEiwKBmdyb3VwcxgCIAMoCzIcLndvcmtmbG93c3RvcmUudjEuQ291bnRHcm91cBIWCg5vbWl0dGVkX2dyb3VwcxgDIAEoAxIXCg9tYWxmb3JtZWRfY291bnQYBCABKAMSFgoOc3RvcmVfcmV2aXNpb24YBSABKAQibQoKQ291bnRHcm91cBIyCgZzdGF0dXMYASABKA4yIC53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93U3RhdHVzSAASFQoLbGFiZWxfdmFsdWUYAiABKAlIABINCgVjb3VudBgDIAEoA0IFCgNrZXkiPwoOTWFsZm9ybWVkRW50cnkSCwoDa2V5GAEgASgJEhAKCHJldmlzaW9uGAIgASgEEg4KBnJlYXNvbhgDIAEoCSKNAQoNRGVsZXRlUmVxdWVzdBIOCgZidWNrZXQYASABKAkSEwoLd29ya2Zsb3dfaWQYAiABKAkSHgoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKARIAIgBARINCgVwdXJnZRgEIAEoCBISCgpyZXF1ZXN0X2lkGAUgASgJQhQKEl9leHBlY3RlZF9yZXZpc2lvbiIhCg5EZWxldGVSZXNwb25zZRIPCgdleGlzdGVkGAEgASgIIuwBCgxXYXRjaFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEjAKBmZpbHRlchgCIAEoCzIgLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dGaWx0ZXISLAoEdmlldxgDIAEoDjIeLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dWaWV3EhgKDmFmdGVyX3JldmlzaW9uGAQgASgESAASEgoIc25hcHNob3QYBSABKAhIABI1ChFidWNrZXRfY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBwoFc3RhcnQipgEKDVdhdGNoUmVzcG9uc2USMQoHY2hhbmdlcxgBIAMoCzIgLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dDaGFuZ2USEAoIcmV2aXNpb24YAiABKAQSGQoRc25hcHNob3RfY29tcGxldGUYAyABKAgSNQoRYnVja2V0X2NyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIsgBCg5Xb3JrZmxvd0NoYW5nZRIqCgRraW5kGAEgASgOMhwud29ya2Zsb3dzdG9yZS52MS5DaGFuZ2VLaW5kEhMKC3dvcmtmbG93X2lkGAIgASgJEhAKCHJldmlzaW9uGAMgASgEEi4KBXN0YXRlGAQgASgLMh8ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1N0YXRlEjMKCW1hbGZvcm1lZBgFIAEoCzIgLndvcmtmbG93c3RvcmUudjEuTWFsZm9ybWVkRW50cnkijgEKFExpc3RSZXZpc2lvbnNSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRITCgt3b3JrZmxvd19pZBgCIAEoCRIsCgR2aWV3GAMgASgOMh4ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1ZpZXcSFAoMbmV3ZXN0X2ZpcnN0GAQgASgIEg0KBWxpbWl0GAUgASgDIk4KFUxpc3RSZXZpc2lvbnNSZXNwb25zZRI1CglyZXZpc2lvbnMYASADKAsyIi53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93UmV2aXNpb24i2gEKEFdvcmtmbG93UmV2aXNpb24SEAoIcmV2aXNpb24YASABKAQSLQoJc3RvcmVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgVzdGF0ZRgDIAEoCzIfLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dTdGF0ZUgAEhEKB2RlbGV0ZWQYBCABKAhIABI1CgltYWxmb3JtZWQYBSABKAsyIC53b3JrZmxvd3N0b3JlLnYxLk1hbGZvcm1lZEVudHJ5SABCCQoHd3JpdHRlbiLHAQoJSXRlbUVycm9yEgwKBGNvZGUYASABKAUSLQoGcmVhc29uGAIgASgOMh0ud29ya2Zsb3dzdG9yZS52MS5FcnJvclJlYXNvbhIPCgdtZXNzYWdlGAMgASgJEjsKCG1ldGFkYXRhGAQgAygLMikud29ya2Zsb3dzdG9yZS52MS5JdGVtRXJyb3IuTWV0YWRhdGFFbnRyeRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEidgoQU2F2ZUJhdGNoUmVxdWVzdBIOCgZidWNrZXQYASABKAkSLgoFaXRlbXMYAiADKAsyHy53b3JrZmxvd3N0b3JlLnYxLlNhdmVCYXRjaEl0ZW0SDgoGYXRvbWljGAMgASgIEhIKCnJlcXVlc3RfaWQYBCABKAkidQoNU2F2ZUJhdGNoSXRlbRIuCgVzdGF0ZRgBIAEoCzIfLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dTdGF0ZRIeChFleHBlY3RlZF9yZXZpc2lvbhgCIAEoBEgAiAEBQhQKEl9leHBlY3RlZF9yZXZpc2lvbiJHChFTYXZlQmF0Y2hSZXNwb25zZRIyCgdyZXN1bHRzGAEgAygLMiEud29ya2Zsb3dzdG9yZS52MS5TYXZlQmF0Y2hSZXN1bHQirwEKD1NhdmVCYXRjaFJlc3VsdBIQCghyZXZpc2lvbhgBIAEoBBIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgVlcnJvchgEIAEoCzIbLndvcmtmbG93c3RvcmUudjEuSXRlbUVycm9yImYKEExvYWRCYXRjaFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEhQKDHdvcmtmbG93X2lkcxgCIAMoCRIsCgR2aWV3GAMgASgOMh4ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1ZpZXciRwoRTG9hZEJhdGNoUmVzcG9uc2USMgoHcmVzdWx0cxgBIAMoCzIhLndvcmtmbG93c3RvcmUudjEuTG9hZEJhdGNoUmVzdWx0Im0KD0xvYWRCYXRjaFJlc3VsdBIuCgVzdGF0ZRgBIAEoCzIfLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dTdGF0ZRIqCgVlcnJvchgCIAEoCzIbLndvcmtmbG93c3RvcmUudjEuSXRlbUVycm9yIssBChJEZWxldGVCYXRjaFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEjAKBWl0ZW1zGAIgAygLMiEud29ya2Zsb3dzdG9yZS52MS5EZWxldGVCYXRjaEl0ZW0SMAoGZmlsdGVyGAMgASgLMiAud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd0ZpbHRlchINCgVsaW1pdBgEIAEoBRIPCgdkcnlfcnVuGAUgASgIEg0KBXB1cmdlGAYgASgIEhIKCnJlcXVlc3RfaWQYByABKAkiXAoPRGVsZXRlQmF0Y2hJdGVtEhMKC3dvcmtmbG93X2lkGAEgASgJEh4KEWV4cGVjdGVkX3JldmlzaW9uGAIgASgESACIAQFCFAoSX2V4cGVjdGVkX3JldmlzaW9uImQKE0RlbGV0ZUJhdGNoUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLndvcmtmbG93c3RvcmUudjEuRGVsZXRlQmF0Y2hSZXN1bHQSFwoPcmVtYWluaW5nX2NvdW50GAIgASgDImUKEURlbGV0ZUJhdGNoUmVzdWx0EhMKC3dvcmtmbG93X2lkGAEgASgJEg8KB2V4aXN0ZWQYAiABKAgSKgoFZXJyb3IYAyABKAsyGy53b3JrZmxvd3N0b3JlLnYxLkl0ZW1FcnJvciJlCg1FeHBvcnRSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRIwCgZmaWx0ZXIYAiABKAsyIC53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93RmlsdGVyEhIKCnBhZ2VfdG9rZW4YAyABKAkidgoORXhwb3J0UmVzcG9uc2USMwoJZG9jdW1lbnRzGAEgAygLMiAud29ya2Zsb3dzdG9yZS52MS5TdG9yZWREb2N1bWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFgoOc3RvcmVfcmV2aXNpb24YAyABKAQiQQoOU3RvcmVkRG9jdW1lbnQSCwoDa2V5GAEgASgJEhAKCHJldmlzaW9uGAIgASgEEhAKCGRvY3VtZW50GAMgASgMIocBCg1JbXBvcnRSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRIzCglkb2N1bWVudHMYAiADKAsyIC53b3JrZmxvd3N0b3JlLnYxLlN0b3JlZERvY3VtZW50EjEKC29uX2NvbmZsaWN0GAMgASgOMhwud29ya2Zsb3dzdG9yZS52MS5PbkNvbmZsaWN0IkEKDkltcG9ydFJlc3BvbnNlEi8KB3Jlc3VsdHMYASADKAsyHi53b3JrZmxvd3N0b3JlLnYxLkltcG9ydFJlc3VsdCJ+CgxJbXBvcnRSZXN1bHQSMAoHb3V0Y29tZRgBIAEoDjIfLndvcmtmbG93c3RvcmUudjEuSW1wb3J0T3V0Y29tZRIQCghyZXZpc2lvbhgCIAEoBBIqCgVlcnJvchgDIAEoCzIbLndvcmtmbG93c3RvcmUudjEuSXRlbUVycm9yIiAKDkdldEluZm9SZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCSLiAgoPR2V0SW5mb1Jlc3BvbnNlEhYKDnNlcnZlcl92ZXJzaW9uGAEgASgJEhsKE25hdHNfc2VydmVyX3ZlcnNpb24YAiABKAkSFQoNbmF0c19lbWJlZGRlZBgDIAEoCBIwCgpkdXJhYmlsaXR5GAQgASgOMhwud29ya2Zsb3dzdG9yZS52MS5EdXJhYmlsaXR5Eg8KB2J1Y2tldHMYBSADKAkSLAoGYnVja2V0GAYgASgLMhwud29ya2Zsb3dzdG9yZS52MS5CdWNrZXRJbmZvEhYKDnN0b3JlX3JldmlzaW9uGAcgASgEEhoKEmRvY3VtZW50X2J5dGVzX21heBgIIAEoAxIqCgVpbmRleBgJIAEoCzIbLndvcmtmbG93c3RvcmUudjEuSW5kZXhJbmZvEjIKCXJldGVudGlvbhgKIAEoCzIfLndvcmtmbG93c3RvcmUudjEuUmV0ZW50aW9uSW5mbyKOAQoNUmV0ZW50aW9uSW5mbxIuCgVydWxlcxgBIAMoCzIfLndvcmtmbG93c3RvcmUudjEuUmV0ZW50aW9uUnVsZRIdChVkZWxldGVfbWFya2VyX3NlY29uZHMYAiABKAESFQoNZGVsZXRlZF9jb3VudBgDIAEoAxIXCg9jb21wYWN0ZWRfY291bnQYBCABKAMiWAoNUmV0ZW50aW9uUnVsZRIwCgZzdGF0dXMYASABKA4yIC53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93U3RhdHVzEhUKDWFmdGVyX3NlY29uZHMYAiABKAEiewoJSW5kZXhJbmZvEhAKCHJldmlzaW9uGAEgASgEEgsKA2xhZxgCIAEoBBINCgVyZWFkeRgDIAEoCBIWCg53b3JrZmxvd19jb3VudBgEIAEoAxIXCg9tYWxmb3JtZWRfY291bnQYBSABKAMSDwoHb25fZGlzaxgGIAEoCCLkAQoKQnVja2V0SW5mbxIMCgRuYW1lGAEgASgJEg8KB2hpc3RvcnkYAiABKAMSEAoIcmVwbGljYXMYAyABKAMSEQoJbWF4X2J5dGVzGAQgASgDEhcKD21heF9hZ2Vfc2Vjb25kcxgFIAEoARIPCgdvbl9kaXNrGAYgASgIEhQKDGFsbG93X2RpcmVjdBgHIAEoCBIRCglyZXZpc2lvbnMYCCABKAQSDQoFYnl0ZXMYCSABKAQSFAoMYWxsb3dfYXRvbWljGAogASgIEhoKEnJlcXVlc3RfaWRfc2Vjb25kcxgLIAEoASpvCgdPcmRlckJ5EhgKFE9SREVSX0JZX1VOU1BFQ0lGSUVEEAASGAoUT1JERVJfQllfV09SS0ZMT1dfSUQQARIXChNPUkRFUl9CWV9DUkVBVEVEX0FUEAISFwoTT1JERVJfQllfVVBEQVRFRF9BVBADKo8BCgpDaGFuZ2VLaW5kEhsKF0NIQU5HRV9LSU5EX1VOU1BFQ0lGSUVEEAASFQoRQ0hBTkdFX0tJTkRfU0FWRUQQARIXChNDSEFOR0VfS0lORF9ERUxFVEVEEAISGQoVQ0hBTkdFX0tJTkRfVU5NQVRDSEVEEAMSGQoVQ0hBTkdFX0tJTkRfTUFMRk9STUVEEAQqcAoKT25Db25mbGljdBIbChdPTl9DT05GTElDVF9VTlNQRUNJRklFRBAAEhQKEE9OX0NPTkZMSUNUX0ZBSUwQARIUChBPTl9DT05GTElDVF9TS0lQEAISGQoVT05fQ09ORkxJQ1RfT1ZFUldSSVRFEAMqhQEKDUltcG9ydE91dGNvbWUSHgoaSU1QT1JUX09VVENPTUVfVU5TUEVDSUZJRUQQABIaChZJTVBPUlRfT1VUQ09NRV9XUklUVEVOEAESHAoYSU1QT1JUX09VVENPTUVfVU5DSEFOR0VEEAISGgoWSU1QT1JUX09VVENPTUVfU0tJUFBFRBADKmQKCkR1cmFiaWxpdHkSGgoWRFVSQUJJTElUWV9VTlNQRUNJRklFRBAAEhsKF0RVUkFCSUxJVFlfRlNZTkNfQUxXQVlTEAESHQoZRFVSQUJJTElUWV9GU1lOQ19JTlRFUlZBTBACMu4ICg1Xb3JrZmxvd1N0b3JlEkUKBFNhdmUSHS53b3JrZmxvd3N0b3JlLnYxLlNhdmVSZXF1ZXN0Gh4ud29ya2Zsb3dzdG9yZS52MS5TYXZlUmVzcG9uc2USSwoGVXBkYXRlEh8ud29ya2Zsb3dzdG9yZS52MS5VcGRhdGVSZXF1ZXN0GiAud29ya2Zsb3dzdG9yZS52MS5VcGRhdGVSZXNwb25zZRJFCgRMb2FkEh0ud29ya2Zsb3dzdG9yZS52MS5Mb2FkUmVxdWVzdBoeLndvcmtmbG93c3RvcmUudjEuTG9hZFJlc3BvbnNlEkcKBExpc3QSHS53b3JrZmxvd3N0b3JlLnYxLkxpc3RSZXF1ZXN0Gh4ud29ya2Zsb3dzdG9yZS52MS5MaXN0UmVzcG9uc2UwARJKCgVXYXRjaBIeLndvcmtmbG93c3RvcmUudjEuV2F0Y2hSZXF1ZXN0Gh8ud29ya2Zsb3dzdG9yZS52MS5XYXRjaFJlc3BvbnNlMAESYgoNTGlzdFJldmlzaW9ucxImLndvcmtmbG93c3RvcmUudjEuTGlzdFJldmlzaW9uc1JlcXVlc3QaJy53b3JrZmxvd3N0b3JlLnYxLkxpc3RSZXZpc2lvbnNSZXNwb25zZTABEkgKBUNvdW50Eh4ud29ya2Zsb3dzdG9yZS52MS5Db3VudFJlcXVlc3QaHy53b3JrZmxvd3N0b3JlLnYxLkNvdW50UmVzcG9uc2USSwoGRGVsZXRlEh8ud29ya2Zsb3dzdG9yZS52MS5EZWxldGVSZXF1ZXN0GiAud29ya2Zsb3dzdG9yZS52MS5EZWxldGVSZXNwb25zZRJUCglTYXZlQmF0Y2gSIi53b3JrZmxvd3N0b3JlLnYxLlNhdmVCYXRjaFJlcXVlc3QaIy53b3JrZmxvd3N0b3JlLnYxLlNhdmVCYXRjaFJlc3BvbnNlElQKCUxvYWRCYXRjaBIiLndvcmtmbG93c3RvcmUudjEuTG9hZEJhdGNoUmVxdWVzdBojLndvcmtmbG93c3RvcmUudjEuTG9hZEJhdGNoUmVzcG9uc2USWgoLRGVsZXRlQmF0Y2gSJC53b3JrZmxvd3N0b3JlLnYxLkRlbGV0ZUJhdGNoUmVxdWVzdBolLndvcmtmbG93c3RvcmUudjEuRGVsZXRlQmF0Y2hSZXNwb25zZRJNCgZFeHBvcnQSHy53b3JrZmxvd3N0b3JlLnYxLkV4cG9ydFJlcXVlc3QaIC53b3JrZmxvd3N0b3JlLnYxLkV4cG9ydFJlc3BvbnNlMAESSwoGSW1wb3J0Eh8ud29ya2Zsb3dzdG9yZS52MS5JbXBvcnRSZXF1ZXN0GiAud29ya2Zsb3dzdG9yZS52MS5JbXBvcnRSZXNwb25zZRJOCgdHZXRJbmZvEiAud29ya2Zsb3dzdG9yZS52MS5HZXRJbmZvUmVxdWVzdBohLndvcmtmbG93c3RvcmUudjEuR2V0SW5mb1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_workflowstore_v1_error_reason, file_workflowstore_v1_workflow_filter, file_workflowstore_v1_workflow_state]);
+  fileDesc("CiV3b3JrZmxvd3N0b3JlL3YxL3dvcmtmbG93X3N0b3JlLnByb3RvEhB3b3JrZmxvd3N0b3JlLnYxIpcBCgtTYXZlUmVxdWVzdBIOCgZidWNrZXQYASABKAkSLgoFc3RhdGUYAiABKAsyHy53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93U3RhdGUSHgoRZXhwZWN0ZWRfcmV2aXNpb24YAyABKARIAIgBARISCgpyZXF1ZXN0X2lkGAQgASgJQhQKEl9leHBlY3RlZF9yZXZpc2lvbiKAAQoMU2F2ZVJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItQDCg1VcGRhdGVSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRIuCgVzdGF0ZRgCIAEoCzIfLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dTdGF0ZRIvCgt1cGRhdGVfbWFzaxgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2sSNgoOYXBwZW5kX2hpc3RvcnkYBCADKAsyHi53b3JrZmxvd3N0b3JlLnYxLkhpc3RvcnlFdmVudBJCCgpzZXRfbGFiZWxzGAUgAygLMi4ud29ya2Zsb3dzdG9yZS52MS5VcGRhdGVSZXF1ZXN0LlNldExhYmVsc0VudHJ5EhUKDXJlbW92ZV9sYWJlbHMYBiADKAkSHgoRZXhwZWN0ZWRfcmV2aXNpb24YByABKARIAIgBARIVCg1hbGxvd19taXNzaW5nGAggASgIEiwKBHZpZXcYCSABKA4yHi53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93VmlldxISCgpyZXF1ZXN0X2lkGAogASgJGjAKDlNldExhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCFAoSX2V4cGVjdGVkX3JldmlzaW9uIlIKDlVwZGF0ZVJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEi4KBXN0YXRlGAIgASgLMh8ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1N0YXRlIqoBCgtMb2FkUmVxdWVzdBIOCgZidWNrZXQYASABKAkSEwoLd29ya2Zsb3dfaWQYAiABKAkSLAoEdmlldxgDIAEoDjIeLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dWaWV3EhQKDG1pbl9yZXZpc2lvbhgEIAEoBBIyCgtjb25zaXN0ZW5jeRgFIAEoDjIdLndvcmtmbG93c3RvcmUudjEuQ29uc2lzdGVuY3kiPgoMTG9hZFJlc3BvbnNlEi4KBXN0YXRlGAEgASgLMh8ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1N0YXRlIqsCCgtMaXN0UmVxdWVzdBIOCgZidWNrZXQYASABKAkSMAoGZmlsdGVyGAIgASgLMiAud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd0ZpbHRlchIsCgR2aWV3GAMgASgOMh4ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1ZpZXcSDQoFbGltaXQYBCABKAMSKwoIb3JkZXJfYnkYBSABKA4yGS53b3JrZmxvd3N0b3JlLnYxLk9yZGVyQnkSEgoKZGVzY2VuZGluZxgGIAEoCBISCgpwYWdlX3Rva2VuGAcgASgJEhQKDG1pbl9yZXZpc2lvbhgIIAEoBBIyCgtjb25zaXN0ZW5jeRgJIAEoDjIdLndvcmtmbG93c3RvcmUudjEuQ29uc2lzdGVuY3kipQEKDExpc3RSZXNwb25zZRIvCgZzdGF0ZXMYASADKAsyHy53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93U3RhdGUSFgoOc3RvcmVfcmV2aXNpb24YAiABKAQSMwoJbWFsZm9ybWVkGAMgAygLMiAud29ya2Zsb3dzdG9yZS52MS5NYWxmb3JtZWRFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YBCABKAkiyQEKDENvdW50UmVxdWVzdBIOCgZidWNrZXQYASABKAkSMAoGZmlsdGVyGAIgASgLMiAud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd0ZpbHRlchIQCgZzdGF0dXMYAyABKAhIABIPCgVsYWJlbBgEIAEoCUgAEhQKDG1pbl9yZXZpc2lvbhgFIAEoBBIyCgtjb25zaXN0ZW5jeRgGIAEoDjIdLndvcmtmbG93c3RvcmUudjEuQ29uc2lzdGVuY3lCCgoIZ3JvdXBfYnkilQEKDUNvdW50UmVzcG9uc2USDQoFY291bnQYASABKAMSLAoGZ3JvdXBzGAIgAygLMhwud29ya2Zsb3dzdG9yZS52MS5Db3VudEdyb3VwEhYKDm9taXR0ZWRfZ3JvdXBzGAMgASgDEhcKD21hbGZvcm1lZF9jb3VudBgEIAEoAxIWCg5zdG9yZV9yZXZpc2lvbhgFIAEoBCJtCgpDb3VudEdyb3VwEjIKBnN0YXR1cxgBIAEoDjIgLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dTdGF0dXNIABIVCgtsYWJlbF92YWx1ZRgCIAEoCUgAEg0KBWNvdW50GAMgASgDQgUKA2tleSI/Cg5NYWxmb3JtZWRFbnRyeRILCgNrZXkYASABKAkSEAoIcmV2aXNpb24YAiABKAQSDgoGcmVhc29uGAMgASgJIo0BCg1EZWxldGVSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRITCgt3b3JrZmxvd19pZBgCIAEoCRIeChFleHBlY3RlZF9yZXZpc2lvbhgDIAEoBEgAiAEBEg0KBXB1cmdlGAQgASgIEhIKCnJlcXVlc3RfaWQYBSABKAlCFAoSX2V4cGVjdGVkX3JldmlzaW9uIjMKDkRlbGV0ZVJlc3BvbnNlEg8KB2V4aXN0ZWQYASABKAgSEAoIcmV2aXNpb24YAiABKAQi7AEKDFdhdGNoUmVxdWVzdBIOCgZidWNrZXQYASABKAkSMAoGZmlsdGVyGAIgASgLMiAud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd0ZpbHRlchIsCgR2aWV3GAMgASgOMh4ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1ZpZXcSGAoOYWZ0ZXJfcmV2aXNpb24YBCABKARIABISCghzbmFwc2hvdBgFIAEoCEgAEjUKEWJ1Y2tldF9jcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVzdGFydCKmAQoNV2F0Y2hSZXNwb25zZRIxCgdjaGFuZ2VzGAEgAygLMiAud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd0NoYW5nZRIQCghyZXZpc2lvbhgCIAEoBBIZChFzbmFwc2hvdF9jb21wbGV0ZRgDIAEoCBI1ChFidWNrZXRfY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiyAEKDldvcmtmbG93Q2hhbmdlEioKBGtpbmQYASABKA4yHC53b3JrZmxvd3N0b3JlLnYxLkNoYW5nZUtpbmQSEwoLd29ya2Zsb3dfaWQYAiABKAkSEAoIcmV2aXNpb24YAyABKAQSLgoFc3RhdGUYBCABKAsyHy53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93U3RhdGUSMwoJbWFsZm9ybWVkGAUgASgLMiAud29ya2Zsb3dzdG9yZS52MS5NYWxmb3JtZWRFbnRyeSKOAQoUTGlzdFJldmlzaW9uc1JlcXVlc3QSDgoGYnVja2V0GAEgASgJEhMKC3dvcmtmbG93X2lkGAIgASgJEiwKBHZpZXcYAyABKA4yHi53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93VmlldxIUCgxuZXdlc3RfZmlyc3QYBCABKAgSDQoFbGltaXQYBSABKAMiTgoVTGlzdFJldmlzaW9uc1Jlc3BvbnNlEjUKCXJldmlzaW9ucxgBIAMoCzIiLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dSZXZpc2lvbiLaAQoQV29ya2Zsb3dSZXZpc2lvbhIQCghyZXZpc2lvbhgBIAEoBBItCglzdG9yZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKBXN0YXRlGAMgASgLMh8ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1N0YXRlSAASEQoHZGVsZXRlZBgEIAEoCEgAEjUKCW1hbGZvcm1lZBgFIAEoCzIgLndvcmtmbG93c3RvcmUudjEuTWFsZm9ybWVkRW50cnlIAEIJCgd3cml0dGVuIscBCglJdGVtRXJyb3ISDAoEY29kZRgBIAEoBRItCgZyZWFzb24YAiABKA4yHS53b3JrZmxvd3N0b3JlLnYxLkVycm9yUmVhc29uEg8KB21lc3NhZ2UYAyABKAkSOwoIbWV0YWRhdGEYBCADKAsyKS53b3JrZmxvd3N0b3JlLnYxLkl0ZW1FcnJvci5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ2ChBTYXZlQmF0Y2hSZXF1ZXN0Eg4KBmJ1Y2tldBgBIAEoCRIuCgVpdGVtcxgCIAMoCzIfLndvcmtmbG93c3RvcmUudjEuU2F2ZUJhdGNoSXRlbRIOCgZhdG9taWMYAyABKAgSEgoKcmVxdWVzdF9pZBgEIAEoCSJ1Cg1TYXZlQmF0Y2hJdGVtEi4KBXN0YXRlGAEgASgLMh8ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1N0YXRlEh4KEWV4cGVjdGVkX3JldmlzaW9uGAIgASgESACIAQFCFAoSX2V4cGVjdGVkX3JldmlzaW9uIkcKEVNhdmVCYXRjaFJlc3BvbnNlEjIKB3Jlc3VsdHMYASADKAsyIS53b3JrZmxvd3N0b3JlLnYxLlNhdmVCYXRjaFJlc3VsdCKvAQoPU2F2ZUJhdGNoUmVzdWx0EhAKCHJldmlzaW9uGAEgASgEEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBWVycm9yGAQgASgLMhsud29ya2Zsb3dzdG9yZS52MS5JdGVtRXJyb3IisAEKEExvYWRCYXRjaFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEhQKDHdvcmtmbG93X2lkcxgCIAMoCRIsCgR2aWV3GAMgASgOMh4ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1ZpZXcSFAoMbWluX3JldmlzaW9uGAQgASgEEjIKC2NvbnNpc3RlbmN5GAUgASgOMh0ud29ya2Zsb3dzdG9yZS52MS5Db25zaXN0ZW5jeSJHChFMb2FkQmF0Y2hSZXNwb25zZRIyCgdyZXN1bHRzGAEgAygLMiEud29ya2Zsb3dzdG9yZS52MS5Mb2FkQmF0Y2hSZXN1bHQibQoPTG9hZEJhdGNoUmVzdWx0Ei4KBXN0YXRlGAEgASgLMh8ud29ya2Zsb3dzdG9yZS52MS5Xb3JrZmxvd1N0YXRlEioKBWVycm9yGAIgASgLMhsud29ya2Zsb3dzdG9yZS52MS5JdGVtRXJyb3IiywEKEkRlbGV0ZUJhdGNoUmVxdWVzdBIOCgZidWNrZXQYASABKAkSMAoFaXRlbXMYAiADKAsyIS53b3JrZmxvd3N0b3JlLnYxLkRlbGV0ZUJhdGNoSXRlbRIwCgZmaWx0ZXIYAyABKAsyIC53b3JrZmxvd3N0b3JlLnYxLldvcmtmbG93RmlsdGVyEg0KBWxpbWl0GAQgASgFEg8KB2RyeV9ydW4YBSABKAgSDQoFcHVyZ2UYBiABKAgSEgoKcmVxdWVzdF9pZBgHIAEoCSJcCg9EZWxldGVCYXRjaEl0ZW0SEwoLd29ya2Zsb3dfaWQYASABKAkSHgoRZXhwZWN0ZWRfcmV2aXNpb24YAiABKARIAIgBAUIUChJfZXhwZWN0ZWRfcmV2aXNpb24iZAoTRGVsZXRlQmF0Y2hSZXNwb25zZRI0CgdyZXN1bHRzGAEgAygLMiMud29ya2Zsb3dzdG9yZS52MS5EZWxldGVCYXRjaFJlc3VsdBIXCg9yZW1haW5pbmdfY291bnQYAiABKAMidwoRRGVsZXRlQmF0Y2hSZXN1bHQSEwoLd29ya2Zsb3dfaWQYASABKAkSDwoHZXhpc3RlZBgCIAEoCBIqCgVlcnJvchgDIAEoCzIbLndvcmtmbG93c3RvcmUudjEuSXRlbUVycm9yEhAKCHJldmlzaW9uGAQgASgEImUKDUV4cG9ydFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEjAKBmZpbHRlchgCIAEoCzIgLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dGaWx0ZXISEgoKcGFnZV90b2tlbhgDIAEoCSJ2Cg5FeHBvcnRSZXNwb25zZRIzCglkb2N1bWVudHMYASADKAsyIC53b3JrZmxvd3N0b3JlLnYxLlN0b3JlZERvY3VtZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIWCg5zdG9yZV9yZXZpc2lvbhgDIAEoBCJBCg5TdG9yZWREb2N1bWVudBILCgNrZXkYASABKAkSEAoIcmV2aXNpb24YAiABKAQSEAoIZG9jdW1lbnQYAyABKAwihwEKDUltcG9ydFJlcXVlc3QSDgoGYnVja2V0GAEgASgJEjMKCWRvY3VtZW50cxgCIAMoCzIgLndvcmtmbG93c3RvcmUudjEuU3RvcmVkRG9jdW1lbnQSMQoLb25fY29uZmxpY3QYAyABKA4yHC53b3JrZmxvd3N0b3JlLnYxLk9uQ29uZmxpY3QiQQoOSW1wb3J0UmVzcG9uc2USLwoHcmVzdWx0cxgBIAMoCzIeLndvcmtmbG93c3RvcmUudjEuSW1wb3J0UmVzdWx0In4KDEltcG9ydFJlc3VsdBIwCgdvdXRjb21lGAEgASgOMh8ud29ya2Zsb3dzdG9yZS52MS5JbXBvcnRPdXRjb21lEhAKCHJldmlzaW9uGAIgASgEEioKBWVycm9yGAMgASgLMhsud29ya2Zsb3dzdG9yZS52MS5JdGVtRXJyb3IiIAoOR2V0SW5mb1JlcXVlc3QSDgoGYnVja2V0GAEgASgJIuICCg9HZXRJbmZvUmVzcG9uc2USFgoOc2VydmVyX3ZlcnNpb24YASABKAkSGwoTbmF0c19zZXJ2ZXJfdmVyc2lvbhgCIAEoCRIVCg1uYXRzX2VtYmVkZGVkGAMgASgIEjAKCmR1cmFiaWxpdHkYBCABKA4yHC53b3JrZmxvd3N0b3JlLnYxLkR1cmFiaWxpdHkSDwoHYnVja2V0cxgFIAMoCRIsCgZidWNrZXQYBiABKAsyHC53b3JrZmxvd3N0b3JlLnYxLkJ1Y2tldEluZm8SFgoOc3RvcmVfcmV2aXNpb24YByABKAQSGgoSZG9jdW1lbnRfYnl0ZXNfbWF4GAggASgDEioKBWluZGV4GAkgASgLMhsud29ya2Zsb3dzdG9yZS52MS5JbmRleEluZm8SMgoJcmV0ZW50aW9uGAogASgLMh8ud29ya2Zsb3dzdG9yZS52MS5SZXRlbnRpb25JbmZvIo4BCg1SZXRlbnRpb25JbmZvEi4KBXJ1bGVzGAEgAygLMh8ud29ya2Zsb3dzdG9yZS52MS5SZXRlbnRpb25SdWxlEh0KFWRlbGV0ZV9tYXJrZXJfc2Vjb25kcxgCIAEoARIVCg1kZWxldGVkX2NvdW50GAMgASgDEhcKD2NvbXBhY3RlZF9jb3VudBgEIAEoAyJYCg1SZXRlbnRpb25SdWxlEjAKBnN0YXR1cxgBIAEoDjIgLndvcmtmbG93c3RvcmUudjEuV29ya2Zsb3dTdGF0dXMSFQoNYWZ0ZXJfc2Vjb25kcxgCIAEoASJ7CglJbmRleEluZm8SEAoIcmV2aXNpb24YASABKAQSCwoDbGFnGAIgASgEEg0KBXJlYWR5GAMgASgIEhYKDndvcmtmbG93X2NvdW50GAQgASgDEhcKD21hbGZvcm1lZF9jb3VudBgFIAEoAxIPCgdvbl9kaXNrGAYgASgIIuQBCgpCdWNrZXRJbmZvEgwKBG5hbWUYASABKAkSDwoHaGlzdG9yeRgCIAEoAxIQCghyZXBsaWNhcxgDIAEoAxIRCgltYXhfYnl0ZXMYBCABKAMSFwoPbWF4X2FnZV9zZWNvbmRzGAUgASgBEg8KB29uX2Rpc2sYBiABKAgSFAoMYWxsb3dfZGlyZWN0GAcgASgIEhEKCXJldmlzaW9ucxgIIAEoBBINCgVieXRlcxgJIAEoBBIUCgxhbGxvd19hdG9taWMYCiABKAgSGgoScmVxdWVzdF9pZF9zZWNvbmRzGAsgASgBKn4KC0NvbnNpc3RlbmN5EhsKF0NPTlNJU1RFTkNZX1VOU1BFQ0lGSUVEEAASFwoTQ09OU0lTVEVOQ1lfU0VTU0lPThABEhwKGENPTlNJU1RFTkNZX0xJTkVBUklaQUJMRRACEhsKF0NPTlNJU1RFTkNZX0FOWV9SRVBMSUNBEAMqbwoHT3JkZXJCeRIYChRPUkRFUl9CWV9VTlNQRUNJRklFRBAAEhgKFE9SREVSX0JZX1dPUktGTE9XX0lEEAESFwoTT1JERVJfQllfQ1JFQVRFRF9BVBACEhcKE09SREVSX0JZX1VQREFURURfQVQQAyqPAQoKQ2hhbmdlS2luZBIbChdDSEFOR0VfS0lORF9VTlNQRUNJRklFRBAAEhUKEUNIQU5HRV9LSU5EX1NBVkVEEAESFwoTQ0hBTkdFX0tJTkRfREVMRVRFRBACEhkKFUNIQU5HRV9LSU5EX1VOTUFUQ0hFRBADEhkKFUNIQU5HRV9LSU5EX01BTEZPUk1FRBAEKnAKCk9uQ29uZmxpY3QSGwoXT05fQ09ORkxJQ1RfVU5TUEVDSUZJRUQQABIUChBPTl9DT05GTElDVF9GQUlMEAESFAoQT05fQ09ORkxJQ1RfU0tJUBACEhkKFU9OX0NPTkZMSUNUX09WRVJXUklURRADKoUBCg1JbXBvcnRPdXRjb21lEh4KGklNUE9SVF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGgoWSU1QT1JUX09VVENPTUVfV1JJVFRFThABEhwKGElNUE9SVF9PVVRDT01FX1VOQ0hBTkdFRBACEhoKFklNUE9SVF9PVVRDT01FX1NLSVBQRUQQAypkCgpEdXJhYmlsaXR5EhoKFkRVUkFCSUxJVFlfVU5TUEVDSUZJRUQQABIbChdEVVJBQklMSVRZX0ZTWU5DX0FMV0FZUxABEh0KGURVUkFCSUxJVFlfRlNZTkNfSU5URVJWQUwQAjLuCAoNV29ya2Zsb3dTdG9yZRJFCgRTYXZlEh0ud29ya2Zsb3dzdG9yZS52MS5TYXZlUmVxdWVzdBoeLndvcmtmbG93c3RvcmUudjEuU2F2ZVJlc3BvbnNlEksKBlVwZGF0ZRIfLndvcmtmbG93c3RvcmUudjEuVXBkYXRlUmVxdWVzdBogLndvcmtmbG93c3RvcmUudjEuVXBkYXRlUmVzcG9uc2USRQoETG9hZBIdLndvcmtmbG93c3RvcmUudjEuTG9hZFJlcXVlc3QaHi53b3JrZmxvd3N0b3JlLnYxLkxvYWRSZXNwb25zZRJHCgRMaXN0Eh0ud29ya2Zsb3dzdG9yZS52MS5MaXN0UmVxdWVzdBoeLndvcmtmbG93c3RvcmUudjEuTGlzdFJlc3BvbnNlMAESSgoFV2F0Y2gSHi53b3JrZmxvd3N0b3JlLnYxLldhdGNoUmVxdWVzdBofLndvcmtmbG93c3RvcmUudjEuV2F0Y2hSZXNwb25zZTABEmIKDUxpc3RSZXZpc2lvbnMSJi53b3JrZmxvd3N0b3JlLnYxLkxpc3RSZXZpc2lvbnNSZXF1ZXN0Gicud29ya2Zsb3dzdG9yZS52MS5MaXN0UmV2aXNpb25zUmVzcG9uc2UwARJICgVDb3VudBIeLndvcmtmbG93c3RvcmUudjEuQ291bnRSZXF1ZXN0Gh8ud29ya2Zsb3dzdG9yZS52MS5Db3VudFJlc3BvbnNlEksKBkRlbGV0ZRIfLndvcmtmbG93c3RvcmUudjEuRGVsZXRlUmVxdWVzdBogLndvcmtmbG93c3RvcmUudjEuRGVsZXRlUmVzcG9uc2USVAoJU2F2ZUJhdGNoEiIud29ya2Zsb3dzdG9yZS52MS5TYXZlQmF0Y2hSZXF1ZXN0GiMud29ya2Zsb3dzdG9yZS52MS5TYXZlQmF0Y2hSZXNwb25zZRJUCglMb2FkQmF0Y2gSIi53b3JrZmxvd3N0b3JlLnYxLkxvYWRCYXRjaFJlcXVlc3QaIy53b3JrZmxvd3N0b3JlLnYxLkxvYWRCYXRjaFJlc3BvbnNlEloKC0RlbGV0ZUJhdGNoEiQud29ya2Zsb3dzdG9yZS52MS5EZWxldGVCYXRjaFJlcXVlc3QaJS53b3JrZmxvd3N0b3JlLnYxLkRlbGV0ZUJhdGNoUmVzcG9uc2USTQoGRXhwb3J0Eh8ud29ya2Zsb3dzdG9yZS52MS5FeHBvcnRSZXF1ZXN0GiAud29ya2Zsb3dzdG9yZS52MS5FeHBvcnRSZXNwb25zZTABEksKBkltcG9ydBIfLndvcmtmbG93c3RvcmUudjEuSW1wb3J0UmVxdWVzdBogLndvcmtmbG93c3RvcmUudjEuSW1wb3J0UmVzcG9uc2USTgoHR2V0SW5mbxIgLndvcmtmbG93c3RvcmUudjEuR2V0SW5mb1JlcXVlc3QaIS53b3JrZmxvd3N0b3JlLnYxLkdldEluZm9SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_workflowstore_v1_error_reason, file_workflowstore_v1_workflow_filter, file_workflowstore_v1_workflow_state]);
 
 /**
  * SaveRequest is what Save takes.
@@ -242,6 +242,23 @@ export type LoadRequest = Message<"workflowstore.v1.LoadRequest"> & {
    * @generated from field: workflowstore.v1.WorkflowView view = 3;
    */
   view: WorkflowView;
+
+  /**
+   * The reply is of this revision of the bucket or of a later one: with the newest revision that the caller was told of,
+   * by whatever call on whatever server, it never goes back in time. A replica that has not come so far is waited for, for
+   * about 2 seconds. If the bucket itself has not, the call fails as OUT_OF_RANGE with ERROR_REASON_REVISION_NOT_REACHED.
+   * 0 = none.
+   *
+   * @generated from field: uint64 min_revision = 4;
+   */
+  minRevision: bigint;
+
+  /**
+   * How new the reply has to be. Default SESSION.
+   *
+   * @generated from field: workflowstore.v1.Consistency consistency = 5;
+   */
+  consistency: Consistency;
 };
 
 /**
@@ -328,6 +345,20 @@ export type ListRequest = Message<"workflowstore.v1.ListRequest"> & {
    * @generated from field: string page_token = 7;
    */
   pageToken: string;
+
+  /**
+   * See LoadRequest.min_revision. 0 = none.
+   *
+   * @generated from field: uint64 min_revision = 8;
+   */
+  minRevision: bigint;
+
+  /**
+   * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+   *
+   * @generated from field: workflowstore.v1.Consistency consistency = 9;
+   */
+  consistency: Consistency;
 };
 
 /**
@@ -424,6 +455,20 @@ export type CountRequest = Message<"workflowstore.v1.CountRequest"> & {
     value: string;
     case: "label";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * See LoadRequest.min_revision. 0 = none.
+   *
+   * @generated from field: uint64 min_revision = 5;
+   */
+  minRevision: bigint;
+
+  /**
+   * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+   *
+   * @generated from field: workflowstore.v1.Consistency consistency = 6;
+   */
+  consistency: Consistency;
 };
 
 /**
@@ -625,6 +670,14 @@ export type DeleteResponse = Message<"workflowstore.v1.DeleteResponse"> & {
    * @generated from field: bool existed = 1;
    */
   existed: boolean;
+
+  /**
+   * The revision of the delete marker: a read with this `min_revision` does not find the workflow, unless it was written
+   * again. 0 = there is no marker, because nothing was there to delete.
+   *
+   * @generated from field: uint64 revision = 2;
+   */
+  revision: bigint;
 };
 
 /**
@@ -1126,6 +1179,20 @@ export type LoadBatchRequest = Message<"workflowstore.v1.LoadBatchRequest"> & {
    * @generated from field: workflowstore.v1.WorkflowView view = 3;
    */
   view: WorkflowView;
+
+  /**
+   * See LoadRequest.min_revision. 0 = none.
+   *
+   * @generated from field: uint64 min_revision = 4;
+   */
+  minRevision: bigint;
+
+  /**
+   * How new the reply has to be. Default SESSION.
+   *
+   * @generated from field: workflowstore.v1.Consistency consistency = 5;
+   */
+  consistency: Consistency;
 };
 
 /**
@@ -1333,6 +1400,13 @@ export type DeleteBatchResult = Message<"workflowstore.v1.DeleteBatchResult"> & 
    * @generated from field: workflowstore.v1.ItemError error = 3;
    */
   error?: ItemError | undefined;
+
+  /**
+   * See DeleteResponse.revision. 0 in a dry run.
+   *
+   * @generated from field: uint64 revision = 4;
+   */
+  revision: bigint;
 };
 
 /**
@@ -1866,6 +1940,57 @@ export const BucketInfoSchema: GenMessage<BucketInfo> = /*@__PURE__*/
   messageDesc(file_workflowstore_v1_workflow_store, 43);
 
 /**
+ * Consistency is how new the reply to a read has to be. It matters where a bucket has several replicas. One with a single
+ * copy has no answer but the newest, and all of these are LINEARIZABLE.
+ *
+ * Writes need none: what they depend on is compared by the stream itself at the moment of the write. A call that writes
+ * nothing, because it finds nothing to write, has looked with LINEARIZABLE (Delete), or is a failure that writes nothing.
+ *
+ * @generated from enum workflowstore.v1.Consistency
+ */
+export enum Consistency {
+  /**
+   * The default: SESSION.
+   *
+   * @generated from enum value: CONSISTENCY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Every write acknowledged before the call is seen, by the word of the stream's leader. A leader that was cut off or
+   * stopped, and does not know yet that there is another one, may give it wrongly. Even then the reply is not older than
+   * `min_revision`, nor than what this server has acknowledged or told to anybody.
+   *
+   * @generated from enum value: CONSISTENCY_SESSION = 1;
+   */
+  SESSION = 1,
+
+  /**
+   * Every write acknowledged before the call is seen, to whomever and by whichever server, whatever has happened to the
+   * leader. It costs one write to the bucket, which all such reads of one moment on one server share, and needs a
+   * majority of the replicas. Refused as FAILED_PRECONDITION where the bucket has several replicas and does not allow
+   * direct reads.
+   *
+   * @generated from enum value: CONSISTENCY_LINEARIZABLE = 2;
+   */
+  LINEARIZABLE = 2,
+
+  /**
+   * Whatever the replica has that happens to answer, from `min_revision` on. Cheapest, and it goes on where others wait
+   * for a leader to be elected.
+   *
+   * @generated from enum value: CONSISTENCY_ANY_REPLICA = 3;
+   */
+  ANY_REPLICA = 3,
+}
+
+/**
+ * Describes the enum workflowstore.v1.Consistency.
+ */
+export const ConsistencySchema: GenEnum<Consistency> = /*@__PURE__*/
+  enumDesc(file_workflowstore_v1_workflow_store, 0);
+
+/**
  * OrderBy is what the states of a List are ordered by. States alike in it are ordered by workflow id.
  *
  * @generated from enum workflowstore.v1.OrderBy
@@ -1904,7 +2029,7 @@ export enum OrderBy {
  * Describes the enum workflowstore.v1.OrderBy.
  */
 export const OrderBySchema: GenEnum<OrderBy> = /*@__PURE__*/
-  enumDesc(file_workflowstore_v1_workflow_store, 0);
+  enumDesc(file_workflowstore_v1_workflow_store, 1);
 
 /**
  * ChangeKind is what a WorkflowChange tells.
@@ -1954,7 +2079,7 @@ export enum ChangeKind {
  * Describes the enum workflowstore.v1.ChangeKind.
  */
 export const ChangeKindSchema: GenEnum<ChangeKind> = /*@__PURE__*/
-  enumDesc(file_workflowstore_v1_workflow_store, 1);
+  enumDesc(file_workflowstore_v1_workflow_store, 2);
 
 /**
  * OnConflict is what an Import does where another document is stored under the key.
@@ -1995,7 +2120,7 @@ export enum OnConflict {
  * Describes the enum workflowstore.v1.OnConflict.
  */
 export const OnConflictSchema: GenEnum<OnConflict> = /*@__PURE__*/
-  enumDesc(file_workflowstore_v1_workflow_store, 2);
+  enumDesc(file_workflowstore_v1_workflow_store, 3);
 
 /**
  * ImportOutcome is what an Import did with a document.
@@ -2036,7 +2161,7 @@ export enum ImportOutcome {
  * Describes the enum workflowstore.v1.ImportOutcome.
  */
 export const ImportOutcomeSchema: GenEnum<ImportOutcome> = /*@__PURE__*/
-  enumDesc(file_workflowstore_v1_workflow_store, 3);
+  enumDesc(file_workflowstore_v1_workflow_store, 4);
 
 /**
  * Durability is what the NATS server's file store does before a write is acknowledged.
@@ -2070,7 +2195,7 @@ export enum Durability {
  * Describes the enum workflowstore.v1.Durability.
  */
 export const DurabilitySchema: GenEnum<Durability> = /*@__PURE__*/
-  enumDesc(file_workflowstore_v1_workflow_store, 4);
+  enumDesc(file_workflowstore_v1_workflow_store, 5);
 
 /**
  * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
@@ -2117,10 +2242,11 @@ export const WorkflowStore: GenService<{
     output: typeof UpdateResponseSchema;
   },
   /**
-   * Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-   * stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
+   * Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+   * replicas and their leader has just changed, `consistency` says.
    *
-   * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+   * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+   * (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
    *
    * @generated from rpc workflowstore.v1.WorkflowStore.Load
    */
@@ -2131,7 +2257,8 @@ export const WorkflowStore: GenService<{
   },
   /**
    * List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
-   * whatever writer of the bucket: the server's index catches up first.
+   * whatever writer of the bucket: the server's index catches up first. For a bucket with several replicas see
+   * `consistency`.
    *
    * The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
    * ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
@@ -2144,8 +2271,8 @@ export const WorkflowStore: GenService<{
    *
    * A reader that stops reading stops the work; nothing piles up.
    *
-   * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-   * ERROR_REASON_INDEX_BEHIND).
+   * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+   * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
    *
    * @generated from rpc workflowstore.v1.WorkflowStore.List
    */
@@ -2197,8 +2324,8 @@ export const WorkflowStore: GenService<{
    * Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
    * acknowledged before the call, as List does.
    *
-   * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-   * ERROR_REASON_INDEX_BEHIND).
+   * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+   * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
    *
    * @generated from rpc workflowstore.v1.WorkflowStore.Count
    */
@@ -2237,7 +2364,8 @@ export const WorkflowStore: GenService<{
   /**
    * LoadBatch reads up to 1,000 states at once.
    *
-   * Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+   * Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+   * UNAVAILABLE. Otherwise each item has its own state or error.
    *
    * @generated from rpc workflowstore.v1.WorkflowStore.LoadBatch
    */

@@ -172,7 +172,7 @@ public enum ChangeKind
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return workflowstore.v1.WorkflowStoreProto.getDescriptor().getEnumTypes().get(1);
+    return workflowstore.v1.WorkflowStoreProto.getDescriptor().getEnumTypes().get(2);
   }
 
   private static final ChangeKind[] VALUES = values();

@@ -33,6 +33,7 @@ private static final long serialVersionUID = 0L;
   }
   private CountRequest() {
     bucket_ = "";
+    consistency_ = 0;
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -269,6 +270,47 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int MIN_REVISION_FIELD_NUMBER = 5;
+  private long minRevision_ = 0L;
+  /**
+   * <pre>
+   * See LoadRequest.min_revision. 0 = none.
+   * </pre>
+   *
+   * <code>uint64 min_revision = 5 [json_name = "minRevision"];</code>
+   * @return The minRevision.
+   */
+  @java.lang.Override
+  public long getMinRevision() {
+    return minRevision_;
+  }
+
+  public static final int CONSISTENCY_FIELD_NUMBER = 6;
+  private int consistency_ = 0;
+  /**
+   * <pre>
+   * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 6 [json_name = "consistency"];</code>
+   * @return The enum numeric value on the wire for consistency.
+   */
+  @java.lang.Override public int getConsistencyValue() {
+    return consistency_;
+  }
+  /**
+   * <pre>
+   * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 6 [json_name = "consistency"];</code>
+   * @return The consistency.
+   */
+  @java.lang.Override public workflowstore.v1.Consistency getConsistency() {
+    workflowstore.v1.Consistency result = workflowstore.v1.Consistency.forNumber(consistency_);
+    return result == null ? workflowstore.v1.Consistency.UNRECOGNIZED : result;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -296,6 +338,12 @@ private static final long serialVersionUID = 0L;
     if (groupByCase_ == 4) {
       com.google.protobuf.GeneratedMessage.writeString(output, 4, groupBy_);
     }
+    if (minRevision_ != 0L) {
+      output.writeUInt64(5, minRevision_);
+    }
+    if (consistency_ != workflowstore.v1.Consistency.CONSISTENCY_UNSPECIFIED.getNumber()) {
+      output.writeEnum(6, consistency_);
+    }
     getUnknownFields().writeTo(output);
   }
 
@@ -320,6 +368,14 @@ private static final long serialVersionUID = 0L;
     if (groupByCase_ == 4) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(4, groupBy_);
     }
+    if (minRevision_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(5, minRevision_);
+    }
+    if (consistency_ != workflowstore.v1.Consistency.CONSISTENCY_UNSPECIFIED.getNumber()) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeEnumSize(6, consistency_);
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -342,6 +398,9 @@ private static final long serialVersionUID = 0L;
       if (!getFilter()
           .equals(other.getFilter())) return false;
     }
+    if (getMinRevision()
+        != other.getMinRevision()) return false;
+    if (consistency_ != other.consistency_) return false;
     if (!getGroupByCase().equals(other.getGroupByCase())) return false;
     switch (groupByCase_) {
       case 3:
@@ -372,6 +431,11 @@ private static final long serialVersionUID = 0L;
       hash = (37 * hash) + FILTER_FIELD_NUMBER;
       hash = (53 * hash) + getFilter().hashCode();
     }
+    hash = (37 * hash) + MIN_REVISION_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getMinRevision());
+    hash = (37 * hash) + CONSISTENCY_FIELD_NUMBER;
+    hash = (53 * hash) + consistency_;
     switch (groupByCase_) {
       case 3:
         hash = (37 * hash) + STATUS_FIELD_NUMBER;
@@ -532,6 +596,8 @@ private static final long serialVersionUID = 0L;
         filterBuilder_.dispose();
         filterBuilder_ = null;
       }
+      minRevision_ = 0L;
+      consistency_ = 0;
       groupByCase_ = 0;
       groupBy_ = null;
       return this;
@@ -578,6 +644,12 @@ private static final long serialVersionUID = 0L;
             : filterBuilder_.build();
         to_bitField0_ |= 0x00000001;
       }
+      if (((from_bitField0_ & 0x00000010) != 0)) {
+        result.minRevision_ = minRevision_;
+      }
+      if (((from_bitField0_ & 0x00000020) != 0)) {
+        result.consistency_ = consistency_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -605,6 +677,12 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasFilter()) {
         mergeFilter(other.getFilter());
+      }
+      if (other.getMinRevision() != 0L) {
+        setMinRevision(other.getMinRevision());
+      }
+      if (other.consistency_ != 0) {
+        setConsistencyValue(other.getConsistencyValue());
       }
       switch (other.getGroupByCase()) {
         case STATUS: {
@@ -670,6 +748,16 @@ private static final long serialVersionUID = 0L;
               groupBy_ = s;
               break;
             } // case 34
+            case 40: {
+              minRevision_ = input.readUInt64();
+              bitField0_ |= 0x00000010;
+              break;
+            } // case 40
+            case 48: {
+              consistency_ = input.readEnum();
+              bitField0_ |= 0x00000020;
+              break;
+            } // case 48
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1122,6 +1210,121 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       groupByCase_ = 4;
       groupBy_ = value;
+      onChanged();
+      return this;
+    }
+
+    private long minRevision_ ;
+    /**
+     * <pre>
+     * See LoadRequest.min_revision. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 min_revision = 5 [json_name = "minRevision"];</code>
+     * @return The minRevision.
+     */
+    @java.lang.Override
+    public long getMinRevision() {
+      return minRevision_;
+    }
+    /**
+     * <pre>
+     * See LoadRequest.min_revision. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 min_revision = 5 [json_name = "minRevision"];</code>
+     * @param value The minRevision to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMinRevision(long value) {
+
+      minRevision_ = value;
+      bitField0_ |= 0x00000010;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * See LoadRequest.min_revision. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 min_revision = 5 [json_name = "minRevision"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMinRevision() {
+      bitField0_ = (bitField0_ & ~0x00000010);
+      minRevision_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private int consistency_ = 0;
+    /**
+     * <pre>
+     * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 6 [json_name = "consistency"];</code>
+     * @return The enum numeric value on the wire for consistency.
+     */
+    @java.lang.Override public int getConsistencyValue() {
+      return consistency_;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 6 [json_name = "consistency"];</code>
+     * @param value The enum numeric value on the wire for consistency to set.
+     * @return This builder for chaining.
+     */
+    public Builder setConsistencyValue(int value) {
+      consistency_ = value;
+      bitField0_ |= 0x00000020;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 6 [json_name = "consistency"];</code>
+     * @return The consistency.
+     */
+    @java.lang.Override
+    public workflowstore.v1.Consistency getConsistency() {
+      workflowstore.v1.Consistency result = workflowstore.v1.Consistency.forNumber(consistency_);
+      return result == null ? workflowstore.v1.Consistency.UNRECOGNIZED : result;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 6 [json_name = "consistency"];</code>
+     * @param value The consistency to set.
+     * @return This builder for chaining.
+     */
+    public Builder setConsistency(workflowstore.v1.Consistency value) {
+      if (value == null) { throw new NullPointerException(); }
+      bitField0_ |= 0x00000020;
+      consistency_ = value.getNumber();
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 6 [json_name = "consistency"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearConsistency() {
+      bitField0_ = (bitField0_ & ~0x00000020);
+      consistency_ = 0;
       onChanged();
       return this;
     }

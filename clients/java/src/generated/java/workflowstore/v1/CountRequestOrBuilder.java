@@ -105,5 +105,34 @@ public interface CountRequestOrBuilder extends
   com.google.protobuf.ByteString
       getLabelBytes();
 
+  /**
+   * <pre>
+   * See LoadRequest.min_revision. 0 = none.
+   * </pre>
+   *
+   * <code>uint64 min_revision = 5 [json_name = "minRevision"];</code>
+   * @return The minRevision.
+   */
+  long getMinRevision();
+
+  /**
+   * <pre>
+   * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 6 [json_name = "consistency"];</code>
+   * @return The enum numeric value on the wire for consistency.
+   */
+  int getConsistencyValue();
+  /**
+   * <pre>
+   * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 6 [json_name = "consistency"];</code>
+   * @return The consistency.
+   */
+  workflowstore.v1.Consistency getConsistency();
+
   workflowstore.v1.CountRequest.GroupByCase getGroupByCase();
 }

@@ -66,4 +66,14 @@ public interface DeleteBatchResultOrBuilder extends
    * <code>.workflowstore.v1.ItemError error = 3 [json_name = "error"];</code>
    */
   workflowstore.v1.ItemErrorOrBuilder getErrorOrBuilder();
+
+  /**
+   * <pre>
+   * See DeleteResponse.revision. 0 in a dry run.
+   * </pre>
+   *
+   * <code>uint64 revision = 4 [json_name = "revision"];</code>
+   * @return The revision.
+   */
+  long getRevision();
 }

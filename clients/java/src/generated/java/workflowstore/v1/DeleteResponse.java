@@ -62,6 +62,22 @@ private static final long serialVersionUID = 0L;
     return existed_;
   }
 
+  public static final int REVISION_FIELD_NUMBER = 2;
+  private long revision_ = 0L;
+  /**
+   * <pre>
+   * The revision of the delete marker: a read with this `min_revision` does not find the workflow, unless it was written
+   * again. 0 = there is no marker, because nothing was there to delete.
+   * </pre>
+   *
+   * <code>uint64 revision = 2 [json_name = "revision"];</code>
+   * @return The revision.
+   */
+  @java.lang.Override
+  public long getRevision() {
+    return revision_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -79,6 +95,9 @@ private static final long serialVersionUID = 0L;
     if (existed_ != false) {
       output.writeBool(1, existed_);
     }
+    if (revision_ != 0L) {
+      output.writeUInt64(2, revision_);
+    }
     getUnknownFields().writeTo(output);
   }
 
@@ -91,6 +110,10 @@ private static final long serialVersionUID = 0L;
     if (existed_ != false) {
       size += com.google.protobuf.CodedOutputStream
         .computeBoolSize(1, existed_);
+    }
+    if (revision_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(2, revision_);
     }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
@@ -109,6 +132,8 @@ private static final long serialVersionUID = 0L;
 
     if (getExisted()
         != other.getExisted()) return false;
+    if (getRevision()
+        != other.getRevision()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -123,6 +148,9 @@ private static final long serialVersionUID = 0L;
     hash = (37 * hash) + EXISTED_FIELD_NUMBER;
     hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
         getExisted());
+    hash = (37 * hash) + REVISION_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getRevision());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -259,6 +287,7 @@ private static final long serialVersionUID = 0L;
       super.clear();
       bitField0_ = 0;
       existed_ = false;
+      revision_ = 0L;
       return this;
     }
 
@@ -295,6 +324,9 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000001) != 0)) {
         result.existed_ = existed_;
       }
+      if (((from_bitField0_ & 0x00000002) != 0)) {
+        result.revision_ = revision_;
+      }
     }
 
     @java.lang.Override
@@ -311,6 +343,9 @@ private static final long serialVersionUID = 0L;
       if (other == workflowstore.v1.DeleteResponse.getDefaultInstance()) return this;
       if (other.getExisted() != false) {
         setExisted(other.getExisted());
+      }
+      if (other.getRevision() != 0L) {
+        setRevision(other.getRevision());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -343,6 +378,11 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000001;
               break;
             } // case 8
+            case 16: {
+              revision_ = input.readUInt64();
+              bitField0_ |= 0x00000002;
+              break;
+            } // case 16
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -400,6 +440,53 @@ private static final long serialVersionUID = 0L;
     public Builder clearExisted() {
       bitField0_ = (bitField0_ & ~0x00000001);
       existed_ = false;
+      onChanged();
+      return this;
+    }
+
+    private long revision_ ;
+    /**
+     * <pre>
+     * The revision of the delete marker: a read with this `min_revision` does not find the workflow, unless it was written
+     * again. 0 = there is no marker, because nothing was there to delete.
+     * </pre>
+     *
+     * <code>uint64 revision = 2 [json_name = "revision"];</code>
+     * @return The revision.
+     */
+    @java.lang.Override
+    public long getRevision() {
+      return revision_;
+    }
+    /**
+     * <pre>
+     * The revision of the delete marker: a read with this `min_revision` does not find the workflow, unless it was written
+     * again. 0 = there is no marker, because nothing was there to delete.
+     * </pre>
+     *
+     * <code>uint64 revision = 2 [json_name = "revision"];</code>
+     * @param value The revision to set.
+     * @return This builder for chaining.
+     */
+    public Builder setRevision(long value) {
+
+      revision_ = value;
+      bitField0_ |= 0x00000002;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The revision of the delete marker: a read with this `min_revision` does not find the workflow, unless it was written
+     * again. 0 = there is no marker, because nothing was there to delete.
+     * </pre>
+     *
+     * <code>uint64 revision = 2 [json_name = "revision"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearRevision() {
+      bitField0_ = (bitField0_ & ~0x00000002);
+      revision_ = 0L;
       onChanged();
       return this;
     }

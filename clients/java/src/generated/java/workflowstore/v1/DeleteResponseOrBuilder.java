@@ -19,4 +19,15 @@ public interface DeleteResponseOrBuilder extends
    * @return The existed.
    */
   boolean getExisted();
+
+  /**
+   * <pre>
+   * The revision of the delete marker: a read with this `min_revision` does not find the workflow, unless it was written
+   * again. 0 = there is no marker, because nothing was there to delete.
+   * </pre>
+   *
+   * <code>uint64 revision = 2 [json_name = "revision"];</code>
+   * @return The revision.
+   */
+  long getRevision();
 }

@@ -134,7 +134,7 @@ public enum Durability
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return workflowstore.v1.WorkflowStoreProto.getDescriptor().getEnumTypes().get(4);
+    return workflowstore.v1.WorkflowStoreProto.getDescriptor().getEnumTypes().get(5);
   }
 
   private static final Durability[] VALUES = values();

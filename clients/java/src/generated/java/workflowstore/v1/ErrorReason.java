@@ -255,6 +255,19 @@ public enum ErrorReason
    * <code>ERROR_REASON_REPLY_TOO_LARGE = 18;</code>
    */
   ERROR_REASON_REPLY_TOO_LARGE(18),
+  /**
+   * <pre>
+   * The bucket has only come to `store_revision`, and the reply was to be of `min_revision` or later. If the bucket was
+   * made anew, or restored from a backup, forget the revisions from before; else the revision is of another bucket. Where
+   * there are several replicas, a majority of them has confirmed it. Code OUT_OF_RANGE.
+   *
+   * Example: { "reason": "ERROR_REASON_REVISION_NOT_REACHED", "domain": "workflowstore",
+   * "metadata": { "bucket": "beluga_workflows", "min_revision": "340000", "store_revision": "17" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_REVISION_NOT_REACHED = 19;</code>
+   */
+  ERROR_REASON_REVISION_NOT_REACHED(19),
   UNRECOGNIZED(-1),
   ;
 
@@ -504,6 +517,19 @@ public enum ErrorReason
    * <code>ERROR_REASON_REPLY_TOO_LARGE = 18;</code>
    */
   public static final int ERROR_REASON_REPLY_TOO_LARGE_VALUE = 18;
+  /**
+   * <pre>
+   * The bucket has only come to `store_revision`, and the reply was to be of `min_revision` or later. If the bucket was
+   * made anew, or restored from a backup, forget the revisions from before; else the revision is of another bucket. Where
+   * there are several replicas, a majority of them has confirmed it. Code OUT_OF_RANGE.
+   *
+   * Example: { "reason": "ERROR_REASON_REVISION_NOT_REACHED", "domain": "workflowstore",
+   * "metadata": { "bucket": "beluga_workflows", "min_revision": "340000", "store_revision": "17" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_REVISION_NOT_REACHED = 19;</code>
+   */
+  public static final int ERROR_REASON_REVISION_NOT_REACHED_VALUE = 19;
 
 
   public final int getNumber() {
@@ -549,6 +575,7 @@ public enum ErrorReason
       case 16: return ERROR_REASON_REVISION_FORGOTTEN;
       case 17: return ERROR_REASON_WATCH_TOO_SLOW;
       case 18: return ERROR_REASON_REPLY_TOO_LARGE;
+      case 19: return ERROR_REASON_REVISION_NOT_REACHED;
       default: return null;
     }
   }

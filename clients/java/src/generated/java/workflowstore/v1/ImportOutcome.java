@@ -151,7 +151,7 @@ public enum ImportOutcome
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return workflowstore.v1.WorkflowStoreProto.getDescriptor().getEnumTypes().get(3);
+    return workflowstore.v1.WorkflowStoreProto.getDescriptor().getEnumTypes().get(4);
   }
 
   private static final ImportOutcome[] VALUES = values();

@@ -36,6 +36,7 @@ private static final long serialVersionUID = 0L;
     view_ = 0;
     orderBy_ = 0;
     pageToken_ = "";
+    consistency_ = 0;
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -270,6 +271,47 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int MIN_REVISION_FIELD_NUMBER = 8;
+  private long minRevision_ = 0L;
+  /**
+   * <pre>
+   * See LoadRequest.min_revision. 0 = none.
+   * </pre>
+   *
+   * <code>uint64 min_revision = 8 [json_name = "minRevision"];</code>
+   * @return The minRevision.
+   */
+  @java.lang.Override
+  public long getMinRevision() {
+    return minRevision_;
+  }
+
+  public static final int CONSISTENCY_FIELD_NUMBER = 9;
+  private int consistency_ = 0;
+  /**
+   * <pre>
+   * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 9 [json_name = "consistency"];</code>
+   * @return The enum numeric value on the wire for consistency.
+   */
+  @java.lang.Override public int getConsistencyValue() {
+    return consistency_;
+  }
+  /**
+   * <pre>
+   * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 9 [json_name = "consistency"];</code>
+   * @return The consistency.
+   */
+  @java.lang.Override public workflowstore.v1.Consistency getConsistency() {
+    workflowstore.v1.Consistency result = workflowstore.v1.Consistency.forNumber(consistency_);
+    return result == null ? workflowstore.v1.Consistency.UNRECOGNIZED : result;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -304,6 +346,12 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(pageToken_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 7, pageToken_);
+    }
+    if (minRevision_ != 0L) {
+      output.writeUInt64(8, minRevision_);
+    }
+    if (consistency_ != workflowstore.v1.Consistency.CONSISTENCY_UNSPECIFIED.getNumber()) {
+      output.writeEnum(9, consistency_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -340,6 +388,14 @@ private static final long serialVersionUID = 0L;
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(pageToken_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(7, pageToken_);
     }
+    if (minRevision_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(8, minRevision_);
+    }
+    if (consistency_ != workflowstore.v1.Consistency.CONSISTENCY_UNSPECIFIED.getNumber()) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeEnumSize(9, consistency_);
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -370,6 +426,9 @@ private static final long serialVersionUID = 0L;
         != other.getDescending()) return false;
     if (!getPageToken()
         .equals(other.getPageToken())) return false;
+    if (getMinRevision()
+        != other.getMinRevision()) return false;
+    if (consistency_ != other.consistency_) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -399,6 +458,11 @@ private static final long serialVersionUID = 0L;
         getDescending());
     hash = (37 * hash) + PAGE_TOKEN_FIELD_NUMBER;
     hash = (53 * hash) + getPageToken().hashCode();
+    hash = (37 * hash) + MIN_REVISION_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getMinRevision());
+    hash = (37 * hash) + CONSISTENCY_FIELD_NUMBER;
+    hash = (53 * hash) + consistency_;
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -551,6 +615,8 @@ private static final long serialVersionUID = 0L;
       orderBy_ = 0;
       descending_ = false;
       pageToken_ = "";
+      minRevision_ = 0L;
+      consistency_ = 0;
       return this;
     }
 
@@ -609,6 +675,12 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000040) != 0)) {
         result.pageToken_ = pageToken_;
       }
+      if (((from_bitField0_ & 0x00000080) != 0)) {
+        result.minRevision_ = minRevision_;
+      }
+      if (((from_bitField0_ & 0x00000100) != 0)) {
+        result.consistency_ = consistency_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -648,6 +720,12 @@ private static final long serialVersionUID = 0L;
         pageToken_ = other.pageToken_;
         bitField0_ |= 0x00000040;
         onChanged();
+      }
+      if (other.getMinRevision() != 0L) {
+        setMinRevision(other.getMinRevision());
+      }
+      if (other.consistency_ != 0) {
+        setConsistencyValue(other.getConsistencyValue());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -712,6 +790,16 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000040;
               break;
             } // case 58
+            case 64: {
+              minRevision_ = input.readUInt64();
+              bitField0_ |= 0x00000080;
+              break;
+            } // case 64
+            case 72: {
+              consistency_ = input.readEnum();
+              bitField0_ |= 0x00000100;
+              break;
+            } // case 72
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1306,6 +1394,121 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       pageToken_ = value;
       bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+
+    private long minRevision_ ;
+    /**
+     * <pre>
+     * See LoadRequest.min_revision. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 min_revision = 8 [json_name = "minRevision"];</code>
+     * @return The minRevision.
+     */
+    @java.lang.Override
+    public long getMinRevision() {
+      return minRevision_;
+    }
+    /**
+     * <pre>
+     * See LoadRequest.min_revision. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 min_revision = 8 [json_name = "minRevision"];</code>
+     * @param value The minRevision to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMinRevision(long value) {
+
+      minRevision_ = value;
+      bitField0_ |= 0x00000080;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * See LoadRequest.min_revision. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 min_revision = 8 [json_name = "minRevision"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMinRevision() {
+      bitField0_ = (bitField0_ & ~0x00000080);
+      minRevision_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private int consistency_ = 0;
+    /**
+     * <pre>
+     * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 9 [json_name = "consistency"];</code>
+     * @return The enum numeric value on the wire for consistency.
+     */
+    @java.lang.Override public int getConsistencyValue() {
+      return consistency_;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 9 [json_name = "consistency"];</code>
+     * @param value The enum numeric value on the wire for consistency to set.
+     * @return This builder for chaining.
+     */
+    public Builder setConsistencyValue(int value) {
+      consistency_ = value;
+      bitField0_ |= 0x00000100;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 9 [json_name = "consistency"];</code>
+     * @return The consistency.
+     */
+    @java.lang.Override
+    public workflowstore.v1.Consistency getConsistency() {
+      workflowstore.v1.Consistency result = workflowstore.v1.Consistency.forNumber(consistency_);
+      return result == null ? workflowstore.v1.Consistency.UNRECOGNIZED : result;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 9 [json_name = "consistency"];</code>
+     * @param value The consistency to set.
+     * @return This builder for chaining.
+     */
+    public Builder setConsistency(workflowstore.v1.Consistency value) {
+      if (value == null) { throw new NullPointerException(); }
+      bitField0_ |= 0x00000100;
+      consistency_ = value.getNumber();
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be: SESSION, the default, or LINEARIZABLE.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 9 [json_name = "consistency"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearConsistency() {
+      bitField0_ = (bitField0_ & ~0x00000100);
+      consistency_ = 0;
       onChanged();
       return this;
     }

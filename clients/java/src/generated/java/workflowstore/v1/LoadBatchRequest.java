@@ -36,6 +36,7 @@ private static final long serialVersionUID = 0L;
     workflowIds_ =
         com.google.protobuf.LazyStringArrayList.emptyList();
     view_ = 0;
+    consistency_ = 0;
   }
 
   public static final com.google.protobuf.Descriptors.Descriptor
@@ -177,6 +178,47 @@ private static final long serialVersionUID = 0L;
     return result == null ? workflowstore.v1.WorkflowView.UNRECOGNIZED : result;
   }
 
+  public static final int MIN_REVISION_FIELD_NUMBER = 4;
+  private long minRevision_ = 0L;
+  /**
+   * <pre>
+   * See LoadRequest.min_revision. 0 = none.
+   * </pre>
+   *
+   * <code>uint64 min_revision = 4 [json_name = "minRevision"];</code>
+   * @return The minRevision.
+   */
+  @java.lang.Override
+  public long getMinRevision() {
+    return minRevision_;
+  }
+
+  public static final int CONSISTENCY_FIELD_NUMBER = 5;
+  private int consistency_ = 0;
+  /**
+   * <pre>
+   * How new the reply has to be. Default SESSION.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 5 [json_name = "consistency"];</code>
+   * @return The enum numeric value on the wire for consistency.
+   */
+  @java.lang.Override public int getConsistencyValue() {
+    return consistency_;
+  }
+  /**
+   * <pre>
+   * How new the reply has to be. Default SESSION.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 5 [json_name = "consistency"];</code>
+   * @return The consistency.
+   */
+  @java.lang.Override public workflowstore.v1.Consistency getConsistency() {
+    workflowstore.v1.Consistency result = workflowstore.v1.Consistency.forNumber(consistency_);
+    return result == null ? workflowstore.v1.Consistency.UNRECOGNIZED : result;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -199,6 +241,12 @@ private static final long serialVersionUID = 0L;
     }
     if (view_ != workflowstore.v1.WorkflowView.WORKFLOW_VIEW_UNSPECIFIED.getNumber()) {
       output.writeEnum(3, view_);
+    }
+    if (minRevision_ != 0L) {
+      output.writeUInt64(4, minRevision_);
+    }
+    if (consistency_ != workflowstore.v1.Consistency.CONSISTENCY_UNSPECIFIED.getNumber()) {
+      output.writeEnum(5, consistency_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -224,6 +272,14 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeEnumSize(3, view_);
     }
+    if (minRevision_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(4, minRevision_);
+    }
+    if (consistency_ != workflowstore.v1.Consistency.CONSISTENCY_UNSPECIFIED.getNumber()) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeEnumSize(5, consistency_);
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -244,6 +300,9 @@ private static final long serialVersionUID = 0L;
     if (!getWorkflowIdsList()
         .equals(other.getWorkflowIdsList())) return false;
     if (view_ != other.view_) return false;
+    if (getMinRevision()
+        != other.getMinRevision()) return false;
+    if (consistency_ != other.consistency_) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -263,6 +322,11 @@ private static final long serialVersionUID = 0L;
     }
     hash = (37 * hash) + VIEW_FIELD_NUMBER;
     hash = (53 * hash) + view_;
+    hash = (37 * hash) + MIN_REVISION_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getMinRevision());
+    hash = (37 * hash) + CONSISTENCY_FIELD_NUMBER;
+    hash = (53 * hash) + consistency_;
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -402,6 +466,8 @@ private static final long serialVersionUID = 0L;
       workflowIds_ =
           com.google.protobuf.LazyStringArrayList.emptyList();
       view_ = 0;
+      minRevision_ = 0L;
+      consistency_ = 0;
       return this;
     }
 
@@ -445,6 +511,12 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000004) != 0)) {
         result.view_ = view_;
       }
+      if (((from_bitField0_ & 0x00000008) != 0)) {
+        result.minRevision_ = minRevision_;
+      }
+      if (((from_bitField0_ & 0x00000010) != 0)) {
+        result.consistency_ = consistency_;
+      }
     }
 
     @java.lang.Override
@@ -476,6 +548,12 @@ private static final long serialVersionUID = 0L;
       }
       if (other.view_ != 0) {
         setViewValue(other.getViewValue());
+      }
+      if (other.getMinRevision() != 0L) {
+        setMinRevision(other.getMinRevision());
+      }
+      if (other.consistency_ != 0) {
+        setConsistencyValue(other.getConsistencyValue());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -519,6 +597,16 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000004;
               break;
             } // case 24
+            case 32: {
+              minRevision_ = input.readUInt64();
+              bitField0_ |= 0x00000008;
+              break;
+            } // case 32
+            case 40: {
+              consistency_ = input.readEnum();
+              bitField0_ |= 0x00000010;
+              break;
+            } // case 40
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -842,6 +930,121 @@ private static final long serialVersionUID = 0L;
     public Builder clearView() {
       bitField0_ = (bitField0_ & ~0x00000004);
       view_ = 0;
+      onChanged();
+      return this;
+    }
+
+    private long minRevision_ ;
+    /**
+     * <pre>
+     * See LoadRequest.min_revision. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 min_revision = 4 [json_name = "minRevision"];</code>
+     * @return The minRevision.
+     */
+    @java.lang.Override
+    public long getMinRevision() {
+      return minRevision_;
+    }
+    /**
+     * <pre>
+     * See LoadRequest.min_revision. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 min_revision = 4 [json_name = "minRevision"];</code>
+     * @param value The minRevision to set.
+     * @return This builder for chaining.
+     */
+    public Builder setMinRevision(long value) {
+
+      minRevision_ = value;
+      bitField0_ |= 0x00000008;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * See LoadRequest.min_revision. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 min_revision = 4 [json_name = "minRevision"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearMinRevision() {
+      bitField0_ = (bitField0_ & ~0x00000008);
+      minRevision_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private int consistency_ = 0;
+    /**
+     * <pre>
+     * How new the reply has to be. Default SESSION.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 5 [json_name = "consistency"];</code>
+     * @return The enum numeric value on the wire for consistency.
+     */
+    @java.lang.Override public int getConsistencyValue() {
+      return consistency_;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be. Default SESSION.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 5 [json_name = "consistency"];</code>
+     * @param value The enum numeric value on the wire for consistency to set.
+     * @return This builder for chaining.
+     */
+    public Builder setConsistencyValue(int value) {
+      consistency_ = value;
+      bitField0_ |= 0x00000010;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be. Default SESSION.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 5 [json_name = "consistency"];</code>
+     * @return The consistency.
+     */
+    @java.lang.Override
+    public workflowstore.v1.Consistency getConsistency() {
+      workflowstore.v1.Consistency result = workflowstore.v1.Consistency.forNumber(consistency_);
+      return result == null ? workflowstore.v1.Consistency.UNRECOGNIZED : result;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be. Default SESSION.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 5 [json_name = "consistency"];</code>
+     * @param value The consistency to set.
+     * @return This builder for chaining.
+     */
+    public Builder setConsistency(workflowstore.v1.Consistency value) {
+      if (value == null) { throw new NullPointerException(); }
+      bitField0_ |= 0x00000010;
+      consistency_ = value.getNumber();
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * How new the reply has to be. Default SESSION.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.Consistency consistency = 5 [json_name = "consistency"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearConsistency() {
+      bitField0_ = (bitField0_ & ~0x00000010);
+      consistency_ = 0;
       onChanged();
       return this;
     }

@@ -89,4 +89,33 @@ public interface LoadBatchRequestOrBuilder extends
    * @return The view.
    */
   workflowstore.v1.WorkflowView getView();
+
+  /**
+   * <pre>
+   * See LoadRequest.min_revision. 0 = none.
+   * </pre>
+   *
+   * <code>uint64 min_revision = 4 [json_name = "minRevision"];</code>
+   * @return The minRevision.
+   */
+  long getMinRevision();
+
+  /**
+   * <pre>
+   * How new the reply has to be. Default SESSION.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 5 [json_name = "consistency"];</code>
+   * @return The enum numeric value on the wire for consistency.
+   */
+  int getConsistencyValue();
+  /**
+   * <pre>
+   * How new the reply has to be. Default SESSION.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 5 [json_name = "consistency"];</code>
+   * @return The consistency.
+   */
+  workflowstore.v1.Consistency getConsistency();
 }

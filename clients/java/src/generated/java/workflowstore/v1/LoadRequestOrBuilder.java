@@ -68,4 +68,36 @@ public interface LoadRequestOrBuilder extends
    * @return The view.
    */
   workflowstore.v1.WorkflowView getView();
+
+  /**
+   * <pre>
+   * The reply is of this revision of the bucket or of a later one: with the newest revision that the caller was told of,
+   * by whatever call on whatever server, it never goes back in time. A replica that has not come so far is waited for, for
+   * about 2 seconds. If the bucket itself has not, the call fails as OUT_OF_RANGE with ERROR_REASON_REVISION_NOT_REACHED.
+   * 0 = none.
+   * </pre>
+   *
+   * <code>uint64 min_revision = 4 [json_name = "minRevision"];</code>
+   * @return The minRevision.
+   */
+  long getMinRevision();
+
+  /**
+   * <pre>
+   * How new the reply has to be. Default SESSION.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 5 [json_name = "consistency"];</code>
+   * @return The enum numeric value on the wire for consistency.
+   */
+  int getConsistencyValue();
+  /**
+   * <pre>
+   * How new the reply has to be. Default SESSION.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.Consistency consistency = 5 [json_name = "consistency"];</code>
+   * @return The consistency.
+   */
+  workflowstore.v1.Consistency getConsistency();
 }

@@ -151,7 +151,7 @@ public enum OnConflict
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return workflowstore.v1.WorkflowStoreProto.getDescriptor().getEnumTypes().get(2);
+    return workflowstore.v1.WorkflowStoreProto.getDescriptor().getEnumTypes().get(3);
   }
 
   private static final OnConflict[] VALUES = values();

@@ -151,7 +151,7 @@ public enum OrderBy
   }
   public static com.google.protobuf.Descriptors.EnumDescriptor
       getDescriptor() {
-    return workflowstore.v1.WorkflowStoreProto.getDescriptor().getEnumTypes().get(0);
+    return workflowstore.v1.WorkflowStoreProto.getDescriptor().getEnumTypes().get(1);
   }
 
   private static final OrderBy[] VALUES = values();

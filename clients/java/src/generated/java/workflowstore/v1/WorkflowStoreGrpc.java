@@ -558,9 +558,10 @@ public final class WorkflowStoreGrpc {
 
     /**
      * <pre>
-     * Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-     * stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
-     * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+     * Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+     * replicas and their leader has just changed, `consistency` says.
+     * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+     * (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
      * </pre>
      */
     default void load(workflowstore.v1.LoadRequest request,
@@ -571,7 +572,8 @@ public final class WorkflowStoreGrpc {
     /**
      * <pre>
      * List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
-     * whatever writer of the bucket: the server's index catches up first.
+     * whatever writer of the bucket: the server's index catches up first. For a bucket with several replicas see
+     * `consistency`.
      * The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
      * ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
      * While workflows are written during a List (or between its parts), each state is the one before or the one after
@@ -580,8 +582,8 @@ public final class WorkflowStoreGrpc {
      * that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
      * missed, because it has moved to where the List has been.
      * A reader that stops reading stops the work; nothing piles up.
-     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-     * ERROR_REASON_INDEX_BEHIND).
+     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+     * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
      */
     default void list(workflowstore.v1.ListRequest request,
@@ -627,8 +629,8 @@ public final class WorkflowStoreGrpc {
      * <pre>
      * Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
      * acknowledged before the call, as List does.
-     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-     * ERROR_REASON_INDEX_BEHIND).
+     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+     * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
      */
     default void count(workflowstore.v1.CountRequest request,
@@ -664,7 +666,8 @@ public final class WorkflowStoreGrpc {
     /**
      * <pre>
      * LoadBatch reads up to 1,000 states at once.
-     * Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+     * Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+     * UNAVAILABLE. Otherwise each item has its own state or error.
      * </pre>
      */
     default void loadBatch(workflowstore.v1.LoadBatchRequest request,
@@ -801,9 +804,10 @@ public final class WorkflowStoreGrpc {
 
     /**
      * <pre>
-     * Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-     * stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
-     * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+     * Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+     * replicas and their leader has just changed, `consistency` says.
+     * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+     * (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
      * </pre>
      */
     public void load(workflowstore.v1.LoadRequest request,
@@ -815,7 +819,8 @@ public final class WorkflowStoreGrpc {
     /**
      * <pre>
      * List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
-     * whatever writer of the bucket: the server's index catches up first.
+     * whatever writer of the bucket: the server's index catches up first. For a bucket with several replicas see
+     * `consistency`.
      * The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
      * ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
      * While workflows are written during a List (or between its parts), each state is the one before or the one after
@@ -824,8 +829,8 @@ public final class WorkflowStoreGrpc {
      * that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
      * missed, because it has moved to where the List has been.
      * A reader that stops reading stops the work; nothing piles up.
-     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-     * ERROR_REASON_INDEX_BEHIND).
+     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+     * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
      */
     public void list(workflowstore.v1.ListRequest request,
@@ -874,8 +879,8 @@ public final class WorkflowStoreGrpc {
      * <pre>
      * Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
      * acknowledged before the call, as List does.
-     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-     * ERROR_REASON_INDEX_BEHIND).
+     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+     * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
      */
     public void count(workflowstore.v1.CountRequest request,
@@ -914,7 +919,8 @@ public final class WorkflowStoreGrpc {
     /**
      * <pre>
      * LoadBatch reads up to 1,000 states at once.
-     * Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+     * Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+     * UNAVAILABLE. Otherwise each item has its own state or error.
      * </pre>
      */
     public void loadBatch(workflowstore.v1.LoadBatchRequest request,
@@ -1033,9 +1039,10 @@ public final class WorkflowStoreGrpc {
 
     /**
      * <pre>
-     * Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-     * stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
-     * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+     * Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+     * replicas and their leader has just changed, `consistency` says.
+     * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+     * (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
      * </pre>
      */
     public workflowstore.v1.LoadResponse load(workflowstore.v1.LoadRequest request) throws io.grpc.StatusException {
@@ -1046,7 +1053,8 @@ public final class WorkflowStoreGrpc {
     /**
      * <pre>
      * List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
-     * whatever writer of the bucket: the server's index catches up first.
+     * whatever writer of the bucket: the server's index catches up first. For a bucket with several replicas see
+     * `consistency`.
      * The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
      * ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
      * While workflows are written during a List (or between its parts), each state is the one before or the one after
@@ -1055,8 +1063,8 @@ public final class WorkflowStoreGrpc {
      * that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
      * missed, because it has moved to where the List has been.
      * A reader that stops reading stops the work; nothing piles up.
-     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-     * ERROR_REASON_INDEX_BEHIND).
+     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+     * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
      */
     @io.grpc.ExperimentalApi("https://github.com/grpc/grpc-java/issues/10918")
@@ -1108,8 +1116,8 @@ public final class WorkflowStoreGrpc {
      * <pre>
      * Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
      * acknowledged before the call, as List does.
-     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-     * ERROR_REASON_INDEX_BEHIND).
+     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+     * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
      */
     public workflowstore.v1.CountResponse count(workflowstore.v1.CountRequest request) throws io.grpc.StatusException {
@@ -1145,7 +1153,8 @@ public final class WorkflowStoreGrpc {
     /**
      * <pre>
      * LoadBatch reads up to 1,000 states at once.
-     * Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+     * Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+     * UNAVAILABLE. Otherwise each item has its own state or error.
      * </pre>
      */
     public workflowstore.v1.LoadBatchResponse loadBatch(workflowstore.v1.LoadBatchRequest request) throws io.grpc.StatusException {
@@ -1261,9 +1270,10 @@ public final class WorkflowStoreGrpc {
 
     /**
      * <pre>
-     * Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-     * stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
-     * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+     * Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+     * replicas and their leader has just changed, `consistency` says.
+     * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+     * (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
      * </pre>
      */
     public workflowstore.v1.LoadResponse load(workflowstore.v1.LoadRequest request) {
@@ -1274,7 +1284,8 @@ public final class WorkflowStoreGrpc {
     /**
      * <pre>
      * List streams all states that match, in the order asked for. It sees every write acknowledged before the call, by
-     * whatever writer of the bucket: the server's index catches up first.
+     * whatever writer of the bucket: the server's index catches up first. For a bucket with several replicas see
+     * `consistency`.
      * The stream is complete when it ends with OK and its last chunk has no `next_page_token`. One that breaks, or that
      * ended at its `limit`, goes on after any of its chunks by that chunk's `next_page_token`, on any server of the bucket.
      * While workflows are written during a List (or between its parts), each state is the one before or the one after
@@ -1283,8 +1294,8 @@ public final class WorkflowStoreGrpc {
      * that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
      * missed, because it has moved to where the List has been.
      * A reader that stops reading stops the work; nothing piles up.
-     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-     * ERROR_REASON_INDEX_BEHIND).
+     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+     * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
      */
     public java.util.Iterator<workflowstore.v1.ListResponse> list(
@@ -1333,8 +1344,8 @@ public final class WorkflowStoreGrpc {
      * <pre>
      * Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
      * acknowledged before the call, as List does.
-     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-     * ERROR_REASON_INDEX_BEHIND).
+     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+     * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
      */
     public workflowstore.v1.CountResponse count(workflowstore.v1.CountRequest request) {
@@ -1370,7 +1381,8 @@ public final class WorkflowStoreGrpc {
     /**
      * <pre>
      * LoadBatch reads up to 1,000 states at once.
-     * Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+     * Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+     * UNAVAILABLE. Otherwise each item has its own state or error.
      * </pre>
      */
     public workflowstore.v1.LoadBatchResponse loadBatch(workflowstore.v1.LoadBatchRequest request) {
@@ -1487,9 +1499,10 @@ public final class WorkflowStoreGrpc {
 
     /**
      * <pre>
-     * Load reads one state. It sees every write acknowledged before the call. With more than one replica it asks the
-     * stream's leader, and one that has just been deposed may answer with an older state for a few seconds.
-     * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), UNAVAILABLE.
+     * Load reads one state. It sees every write acknowledged before the call; what that means when a bucket has several
+     * replicas and their leader has just changed, `consistency` says.
+     * Errors: INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS (the stored document cannot be decoded), OUT_OF_RANGE
+     * (`min_revision`), FAILED_PRECONDITION (`consistency`), UNAVAILABLE.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<workflowstore.v1.LoadResponse> load(
@@ -1502,8 +1515,8 @@ public final class WorkflowStoreGrpc {
      * <pre>
      * Count tells how many workflows match, in all and apart by status or by the value of a label. It sees every write
      * acknowledged before the call, as List does.
-     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), UNAVAILABLE (see
-     * ERROR_REASON_INDEX_BEHIND).
+     * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
+     * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<workflowstore.v1.CountResponse> count(
@@ -1542,7 +1555,8 @@ public final class WorkflowStoreGrpc {
     /**
      * <pre>
      * LoadBatch reads up to 1,000 states at once.
-     * Errors, of the whole call: INVALID_ARGUMENT, UNAVAILABLE. Otherwise each item has its own state or error.
+     * Errors, of the whole call: INVALID_ARGUMENT, OUT_OF_RANGE (`min_revision`), FAILED_PRECONDITION (`consistency`),
+     * UNAVAILABLE. Otherwise each item has its own state or error.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<workflowstore.v1.LoadBatchResponse> loadBatch(

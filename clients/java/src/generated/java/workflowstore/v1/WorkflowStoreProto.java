@@ -297,226 +297,241 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
       "e\030\002 \001(\tR\005value:\0028\001B\024\n\022_expected_revision" +
       "\"c\n\016UpdateResponse\022\032\n\010revision\030\001 \001(\004R\010re" +
       "vision\0225\n\005state\030\002 \001(\0132\037.workflowstore.v1" +
-      ".WorkflowStateR\005state\"z\n\013LoadRequest\022\026\n\006" +
-      "bucket\030\001 \001(\tR\006bucket\022\037\n\013workflow_id\030\002 \001(" +
-      "\tR\nworkflowId\0222\n\004view\030\003 \001(\0162\036.workflowst" +
-      "ore.v1.WorkflowViewR\004view\"E\n\014LoadRespons" +
-      "e\0225\n\005state\030\001 \001(\0132\037.workflowstore.v1.Work" +
-      "flowStateR\005state\"\236\002\n\013ListRequest\022\026\n\006buck" +
-      "et\030\001 \001(\tR\006bucket\0228\n\006filter\030\002 \001(\0132 .workf" +
-      "lowstore.v1.WorkflowFilterR\006filter\0222\n\004vi" +
-      "ew\030\003 \001(\0162\036.workflowstore.v1.WorkflowView" +
-      "R\004view\022\024\n\005limit\030\004 \001(\003R\005limit\0224\n\010order_by" +
-      "\030\005 \001(\0162\031.workflowstore.v1.OrderByR\007order" +
-      "By\022\036\n\ndescending\030\006 \001(\010R\ndescending\022\035\n\npa" +
-      "ge_token\030\007 \001(\tR\tpageToken\"\326\001\n\014ListRespon" +
-      "se\0227\n\006states\030\001 \003(\0132\037.workflowstore.v1.Wo" +
-      "rkflowStateR\006states\022%\n\016store_revision\030\002 " +
-      "\001(\004R\rstoreRevision\022>\n\tmalformed\030\003 \003(\0132 ." +
-      "workflowstore.v1.MalformedEntryR\tmalform" +
-      "ed\022&\n\017next_page_token\030\004 \001(\tR\rnextPageTok" +
-      "en\"\236\001\n\014CountRequest\022\026\n\006bucket\030\001 \001(\tR\006buc" +
-      "ket\0228\n\006filter\030\002 \001(\0132 .workflowstore.v1.W" +
-      "orkflowFilterR\006filter\022\030\n\006status\030\003 \001(\010H\000R" +
-      "\006status\022\026\n\005label\030\004 \001(\tH\000R\005labelB\n\n\010group" +
-      "_by\"\322\001\n\rCountResponse\022\024\n\005count\030\001 \001(\003R\005co" +
-      "unt\0224\n\006groups\030\002 \003(\0132\034.workflowstore.v1.C" +
-      "ountGroupR\006groups\022%\n\016omitted_groups\030\003 \001(" +
-      "\003R\romittedGroups\022\'\n\017malformed_count\030\004 \001(" +
-      "\003R\016malformedCount\022%\n\016store_revision\030\005 \001(" +
-      "\004R\rstoreRevision\"\210\001\n\nCountGroup\022:\n\006statu" +
-      "s\030\001 \001(\0162 .workflowstore.v1.WorkflowStatu" +
-      "sH\000R\006status\022!\n\013label_value\030\002 \001(\tH\000R\nlabe" +
-      "lValue\022\024\n\005count\030\003 \001(\003R\005countB\005\n\003key\"V\n\016M" +
-      "alformedEntry\022\020\n\003key\030\001 \001(\tR\003key\022\032\n\010revis" +
-      "ion\030\002 \001(\004R\010revision\022\026\n\006reason\030\003 \001(\tR\006rea" +
-      "son\"\305\001\n\rDeleteRequest\022\026\n\006bucket\030\001 \001(\tR\006b" +
-      "ucket\022\037\n\013workflow_id\030\002 \001(\tR\nworkflowId\0220" +
-      "\n\021expected_revision\030\003 \001(\004H\000R\020expectedRev" +
-      "ision\210\001\001\022\024\n\005purge\030\004 \001(\010R\005purge\022\035\n\nreques" +
-      "t_id\030\005 \001(\tR\trequestIdB\024\n\022_expected_revis" +
-      "ion\"*\n\016DeleteResponse\022\030\n\007existed\030\001 \001(\010R\007" +
-      "existed\"\254\002\n\014WatchRequest\022\026\n\006bucket\030\001 \001(\t" +
-      "R\006bucket\0228\n\006filter\030\002 \001(\0132 .workflowstore" +
-      ".v1.WorkflowFilterR\006filter\0222\n\004view\030\003 \001(\016" +
-      "2\036.workflowstore.v1.WorkflowViewR\004view\022\'" +
-      "\n\016after_revision\030\004 \001(\004H\000R\rafterRevision\022" +
-      "\034\n\010snapshot\030\005 \001(\010H\000R\010snapshot\022F\n\021bucket_" +
-      "created_at\030\006 \001(\0132\032.google.protobuf.Times" +
-      "tampR\017bucketCreatedAtB\007\n\005start\"\334\001\n\rWatch" +
-      "Response\022:\n\007changes\030\001 \003(\0132 .workflowstor" +
-      "e.v1.WorkflowChangeR\007changes\022\032\n\010revision" +
-      "\030\002 \001(\004R\010revision\022+\n\021snapshot_complete\030\003 " +
-      "\001(\010R\020snapshotComplete\022F\n\021bucket_created_" +
-      "at\030\004 \001(\0132\032.google.protobuf.TimestampR\017bu" +
-      "cketCreatedAt\"\366\001\n\016WorkflowChange\0220\n\004kind" +
-      "\030\001 \001(\0162\034.workflowstore.v1.ChangeKindR\004ki" +
-      "nd\022\037\n\013workflow_id\030\002 \001(\tR\nworkflowId\022\032\n\010r" +
-      "evision\030\003 \001(\004R\010revision\0225\n\005state\030\004 \001(\0132\037" +
-      ".workflowstore.v1.WorkflowStateR\005state\022>" +
-      "\n\tmalformed\030\005 \001(\0132 .workflowstore.v1.Mal" +
-      "formedEntryR\tmalformed\"\274\001\n\024ListRevisions" +
-      "Request\022\026\n\006bucket\030\001 \001(\tR\006bucket\022\037\n\013workf" +
-      "low_id\030\002 \001(\tR\nworkflowId\0222\n\004view\030\003 \001(\0162\036" +
-      ".workflowstore.v1.WorkflowViewR\004view\022!\n\014" +
-      "newest_first\030\004 \001(\010R\013newestFirst\022\024\n\005limit" +
-      "\030\005 \001(\003R\005limit\"Y\n\025ListRevisionsResponse\022@" +
-      "\n\trevisions\030\001 \003(\0132\".workflowstore.v1.Wor" +
-      "kflowRevisionR\trevisions\"\211\002\n\020WorkflowRev" +
-      "ision\022\032\n\010revision\030\001 \001(\004R\010revision\0227\n\tsto" +
-      "red_at\030\002 \001(\0132\032.google.protobuf.Timestamp" +
-      "R\010storedAt\0227\n\005state\030\003 \001(\0132\037.workflowstor" +
-      "e.v1.WorkflowStateH\000R\005state\022\032\n\007deleted\030\004" +
-      " \001(\010H\000R\007deleted\022@\n\tmalformed\030\005 \001(\0132 .wor" +
-      "kflowstore.v1.MalformedEntryH\000R\tmalforme" +
-      "dB\t\n\007written\"\364\001\n\tItemError\022\022\n\004code\030\001 \001(\005" +
-      "R\004code\0225\n\006reason\030\002 \001(\0162\035.workflowstore.v" +
-      "1.ErrorReasonR\006reason\022\030\n\007message\030\003 \001(\tR\007" +
-      "message\022E\n\010metadata\030\004 \003(\0132).workflowstor" +
-      "e.v1.ItemError.MetadataEntryR\010metadata\032;" +
-      "\n\rMetadataEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005val" +
-      "ue\030\002 \001(\tR\005value:\0028\001\"\230\001\n\020SaveBatchRequest" +
-      "\022\026\n\006bucket\030\001 \001(\tR\006bucket\0225\n\005items\030\002 \003(\0132" +
-      "\037.workflowstore.v1.SaveBatchItemR\005items\022" +
-      "\026\n\006atomic\030\003 \001(\010R\006atomic\022\035\n\nrequest_id\030\004 " +
-      "\001(\tR\trequestId\"\216\001\n\rSaveBatchItem\0225\n\005stat" +
-      "e\030\001 \001(\0132\037.workflowstore.v1.WorkflowState" +
-      "R\005state\0220\n\021expected_revision\030\002 \001(\004H\000R\020ex" +
-      "pectedRevision\210\001\001B\024\n\022_expected_revision\"" +
-      "P\n\021SaveBatchResponse\022;\n\007results\030\001 \003(\0132!." +
-      "workflowstore.v1.SaveBatchResultR\007result" +
-      "s\"\326\001\n\017SaveBatchResult\022\032\n\010revision\030\001 \001(\004R" +
-      "\010revision\0229\n\ncreated_at\030\002 \001(\0132\032.google.p" +
-      "rotobuf.TimestampR\tcreatedAt\0229\n\nupdated_" +
-      "at\030\003 \001(\0132\032.google.protobuf.TimestampR\tup" +
-      "datedAt\0221\n\005error\030\004 \001(\0132\033.workflowstore.v" +
-      "1.ItemErrorR\005error\"\201\001\n\020LoadBatchRequest\022" +
-      "\026\n\006bucket\030\001 \001(\tR\006bucket\022!\n\014workflow_ids\030" +
-      "\002 \003(\tR\013workflowIds\0222\n\004view\030\003 \001(\0162\036.workf" +
-      "lowstore.v1.WorkflowViewR\004view\"P\n\021LoadBa" +
-      "tchResponse\022;\n\007results\030\001 \003(\0132!.workflows" +
-      "tore.v1.LoadBatchResultR\007results\"{\n\017Load" +
-      "BatchResult\0225\n\005state\030\001 \001(\0132\037.workflowsto" +
-      "re.v1.WorkflowStateR\005state\0221\n\005error\030\002 \001(" +
-      "\0132\033.workflowstore.v1.ItemErrorR\005error\"\203\002" +
-      "\n\022DeleteBatchRequest\022\026\n\006bucket\030\001 \001(\tR\006bu" +
-      "cket\0227\n\005items\030\002 \003(\0132!.workflowstore.v1.D" +
-      "eleteBatchItemR\005items\0228\n\006filter\030\003 \001(\0132 ." +
-      "workflowstore.v1.WorkflowFilterR\006filter\022" +
-      "\024\n\005limit\030\004 \001(\005R\005limit\022\027\n\007dry_run\030\005 \001(\010R\006" +
-      "dryRun\022\024\n\005purge\030\006 \001(\010R\005purge\022\035\n\nrequest_" +
-      "id\030\007 \001(\tR\trequestId\"z\n\017DeleteBatchItem\022\037" +
-      "\n\013workflow_id\030\001 \001(\tR\nworkflowId\0220\n\021expec" +
-      "ted_revision\030\002 \001(\004H\000R\020expectedRevision\210\001" +
-      "\001B\024\n\022_expected_revision\"}\n\023DeleteBatchRe" +
-      "sponse\022=\n\007results\030\001 \003(\0132#.workflowstore." +
-      "v1.DeleteBatchResultR\007results\022\'\n\017remaini" +
-      "ng_count\030\002 \001(\003R\016remainingCount\"\201\001\n\021Delet" +
-      "eBatchResult\022\037\n\013workflow_id\030\001 \001(\tR\nworkf" +
-      "lowId\022\030\n\007existed\030\002 \001(\010R\007existed\0221\n\005error" +
-      "\030\003 \001(\0132\033.workflowstore.v1.ItemErrorR\005err" +
-      "or\"\200\001\n\rExportRequest\022\026\n\006bucket\030\001 \001(\tR\006bu" +
+      ".WorkflowStateR\005state\"\336\001\n\013LoadRequest\022\026\n" +
+      "\006bucket\030\001 \001(\tR\006bucket\022\037\n\013workflow_id\030\002 \001" +
+      "(\tR\nworkflowId\0222\n\004view\030\003 \001(\0162\036.workflows" +
+      "tore.v1.WorkflowViewR\004view\022!\n\014min_revisi" +
+      "on\030\004 \001(\004R\013minRevision\022?\n\013consistency\030\005 \001" +
+      "(\0162\035.workflowstore.v1.ConsistencyR\013consi" +
+      "stency\"E\n\014LoadResponse\0225\n\005state\030\001 \001(\0132\037." +
+      "workflowstore.v1.WorkflowStateR\005state\"\202\003" +
+      "\n\013ListRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\0228\n" +
+      "\006filter\030\002 \001(\0132 .workflowstore.v1.Workflo" +
+      "wFilterR\006filter\0222\n\004view\030\003 \001(\0162\036.workflow" +
+      "store.v1.WorkflowViewR\004view\022\024\n\005limit\030\004 \001" +
+      "(\003R\005limit\0224\n\010order_by\030\005 \001(\0162\031.workflowst" +
+      "ore.v1.OrderByR\007orderBy\022\036\n\ndescending\030\006 " +
+      "\001(\010R\ndescending\022\035\n\npage_token\030\007 \001(\tR\tpag" +
+      "eToken\022!\n\014min_revision\030\010 \001(\004R\013minRevisio" +
+      "n\022?\n\013consistency\030\t \001(\0162\035.workflowstore.v" +
+      "1.ConsistencyR\013consistency\"\326\001\n\014ListRespo" +
+      "nse\0227\n\006states\030\001 \003(\0132\037.workflowstore.v1.W" +
+      "orkflowStateR\006states\022%\n\016store_revision\030\002" +
+      " \001(\004R\rstoreRevision\022>\n\tmalformed\030\003 \003(\0132 " +
+      ".workflowstore.v1.MalformedEntryR\tmalfor" +
+      "med\022&\n\017next_page_token\030\004 \001(\tR\rnextPageTo" +
+      "ken\"\202\002\n\014CountRequest\022\026\n\006bucket\030\001 \001(\tR\006bu" +
       "cket\0228\n\006filter\030\002 \001(\0132 .workflowstore.v1." +
-      "WorkflowFilterR\006filter\022\035\n\npage_token\030\003 \001" +
-      "(\tR\tpageToken\"\237\001\n\016ExportResponse\022>\n\tdocu" +
-      "ments\030\001 \003(\0132 .workflowstore.v1.StoredDoc" +
-      "umentR\tdocuments\022&\n\017next_page_token\030\002 \001(" +
-      "\tR\rnextPageToken\022%\n\016store_revision\030\003 \001(\004" +
-      "R\rstoreRevision\"Z\n\016StoredDocument\022\020\n\003key" +
-      "\030\001 \001(\tR\003key\022\032\n\010revision\030\002 \001(\004R\010revision\022" +
-      "\032\n\010document\030\003 \001(\014R\010document\"\246\001\n\rImportRe" +
-      "quest\022\026\n\006bucket\030\001 \001(\tR\006bucket\022>\n\tdocumen" +
-      "ts\030\002 \003(\0132 .workflowstore.v1.StoredDocume" +
-      "ntR\tdocuments\022=\n\013on_conflict\030\003 \001(\0162\034.wor" +
-      "kflowstore.v1.OnConflictR\nonConflict\"J\n\016" +
-      "ImportResponse\0228\n\007results\030\001 \003(\0132\036.workfl" +
-      "owstore.v1.ImportResultR\007results\"\230\001\n\014Imp" +
-      "ortResult\0229\n\007outcome\030\001 \001(\0162\037.workflowsto" +
-      "re.v1.ImportOutcomeR\007outcome\022\032\n\010revision" +
-      "\030\002 \001(\004R\010revision\0221\n\005error\030\003 \001(\0132\033.workfl" +
-      "owstore.v1.ItemErrorR\005error\"(\n\016GetInfoRe" +
-      "quest\022\026\n\006bucket\030\001 \001(\tR\006bucket\"\342\003\n\017GetInf" +
-      "oResponse\022%\n\016server_version\030\001 \001(\tR\rserve" +
-      "rVersion\022.\n\023nats_server_version\030\002 \001(\tR\021n" +
-      "atsServerVersion\022#\n\rnats_embedded\030\003 \001(\010R" +
-      "\014natsEmbedded\022<\n\ndurability\030\004 \001(\0162\034.work" +
-      "flowstore.v1.DurabilityR\ndurability\022\030\n\007b" +
-      "uckets\030\005 \003(\tR\007buckets\0224\n\006bucket\030\006 \001(\0132\034." +
-      "workflowstore.v1.BucketInfoR\006bucket\022%\n\016s" +
-      "tore_revision\030\007 \001(\004R\rstoreRevision\022,\n\022do" +
-      "cument_bytes_max\030\010 \001(\003R\020documentBytesMax" +
-      "\0221\n\005index\030\t \001(\0132\033.workflowstore.v1.Index" +
-      "InfoR\005index\022=\n\tretention\030\n \001(\0132\037.workflo" +
-      "wstore.v1.RetentionInfoR\tretention\"\310\001\n\rR" +
-      "etentionInfo\0225\n\005rules\030\001 \003(\0132\037.workflowst" +
-      "ore.v1.RetentionRuleR\005rules\0222\n\025delete_ma" +
-      "rker_seconds\030\002 \001(\001R\023deleteMarkerSeconds\022" +
-      "#\n\rdeleted_count\030\003 \001(\003R\014deletedCount\022\'\n\017" +
-      "compacted_count\030\004 \001(\003R\016compactedCount\"n\n" +
-      "\rRetentionRule\0228\n\006status\030\001 \001(\0162 .workflo" +
-      "wstore.v1.WorkflowStatusR\006status\022#\n\rafte" +
-      "r_seconds\030\002 \001(\001R\014afterSeconds\"\270\001\n\tIndexI" +
-      "nfo\022\032\n\010revision\030\001 \001(\004R\010revision\022\020\n\003lag\030\002" +
-      " \001(\004R\003lag\022\024\n\005ready\030\003 \001(\010R\005ready\022%\n\016workf" +
-      "low_count\030\004 \001(\003R\rworkflowCount\022\'\n\017malfor" +
-      "med_count\030\005 \001(\003R\016malformedCount\022\027\n\007on_di" +
-      "sk\030\006 \001(\010R\006onDisk\"\334\002\n\nBucketInfo\022\022\n\004name\030" +
-      "\001 \001(\tR\004name\022\030\n\007history\030\002 \001(\003R\007history\022\032\n" +
-      "\010replicas\030\003 \001(\003R\010replicas\022\033\n\tmax_bytes\030\004" +
-      " \001(\003R\010maxBytes\022&\n\017max_age_seconds\030\005 \001(\001R" +
-      "\rmaxAgeSeconds\022\027\n\007on_disk\030\006 \001(\010R\006onDisk\022" +
-      "!\n\014allow_direct\030\007 \001(\010R\013allowDirect\022\034\n\tre" +
-      "visions\030\010 \001(\004R\trevisions\022\024\n\005bytes\030\t \001(\004R" +
-      "\005bytes\022!\n\014allow_atomic\030\n \001(\010R\013allowAtomi" +
-      "c\022,\n\022request_id_seconds\030\013 \001(\001R\020requestId" +
-      "Seconds*o\n\007OrderBy\022\030\n\024ORDER_BY_UNSPECIFI" +
-      "ED\020\000\022\030\n\024ORDER_BY_WORKFLOW_ID\020\001\022\027\n\023ORDER_" +
-      "BY_CREATED_AT\020\002\022\027\n\023ORDER_BY_UPDATED_AT\020\003" +
-      "*\217\001\n\nChangeKind\022\033\n\027CHANGE_KIND_UNSPECIFI" +
-      "ED\020\000\022\025\n\021CHANGE_KIND_SAVED\020\001\022\027\n\023CHANGE_KI" +
-      "ND_DELETED\020\002\022\031\n\025CHANGE_KIND_UNMATCHED\020\003\022" +
-      "\031\n\025CHANGE_KIND_MALFORMED\020\004*p\n\nOnConflict" +
-      "\022\033\n\027ON_CONFLICT_UNSPECIFIED\020\000\022\024\n\020ON_CONF" +
-      "LICT_FAIL\020\001\022\024\n\020ON_CONFLICT_SKIP\020\002\022\031\n\025ON_" +
-      "CONFLICT_OVERWRITE\020\003*\205\001\n\rImportOutcome\022\036" +
-      "\n\032IMPORT_OUTCOME_UNSPECIFIED\020\000\022\032\n\026IMPORT" +
-      "_OUTCOME_WRITTEN\020\001\022\034\n\030IMPORT_OUTCOME_UNC" +
-      "HANGED\020\002\022\032\n\026IMPORT_OUTCOME_SKIPPED\020\003*d\n\n" +
-      "Durability\022\032\n\026DURABILITY_UNSPECIFIED\020\000\022\033" +
-      "\n\027DURABILITY_FSYNC_ALWAYS\020\001\022\035\n\031DURABILIT" +
-      "Y_FSYNC_INTERVAL\020\0022\356\010\n\rWorkflowStore\022E\n\004" +
-      "Save\022\035.workflowstore.v1.SaveRequest\032\036.wo" +
-      "rkflowstore.v1.SaveResponse\022K\n\006Update\022\037." +
-      "workflowstore.v1.UpdateRequest\032 .workflo" +
-      "wstore.v1.UpdateResponse\022E\n\004Load\022\035.workf" +
-      "lowstore.v1.LoadRequest\032\036.workflowstore." +
-      "v1.LoadResponse\022G\n\004List\022\035.workflowstore." +
-      "v1.ListRequest\032\036.workflowstore.v1.ListRe" +
-      "sponse0\001\022J\n\005Watch\022\036.workflowstore.v1.Wat" +
-      "chRequest\032\037.workflowstore.v1.WatchRespon" +
-      "se0\001\022b\n\rListRevisions\022&.workflowstore.v1" +
-      ".ListRevisionsRequest\032\'.workflowstore.v1" +
-      ".ListRevisionsResponse0\001\022H\n\005Count\022\036.work" +
-      "flowstore.v1.CountRequest\032\037.workflowstor" +
-      "e.v1.CountResponse\022K\n\006Delete\022\037.workflows" +
-      "tore.v1.DeleteRequest\032 .workflowstore.v1" +
-      ".DeleteResponse\022T\n\tSaveBatch\022\".workflows" +
-      "tore.v1.SaveBatchRequest\032#.workflowstore" +
-      ".v1.SaveBatchResponse\022T\n\tLoadBatch\022\".wor" +
-      "kflowstore.v1.LoadBatchRequest\032#.workflo" +
-      "wstore.v1.LoadBatchResponse\022Z\n\013DeleteBat" +
-      "ch\022$.workflowstore.v1.DeleteBatchRequest" +
-      "\032%.workflowstore.v1.DeleteBatchResponse\022" +
-      "M\n\006Export\022\037.workflowstore.v1.ExportReque" +
-      "st\032 .workflowstore.v1.ExportResponse0\001\022K" +
-      "\n\006Import\022\037.workflowstore.v1.ImportReques" +
-      "t\032 .workflowstore.v1.ImportResponse\022N\n\007G" +
-      "etInfo\022 .workflowstore.v1.GetInfoRequest" +
-      "\032!.workflowstore.v1.GetInfoResponseB\207\001\n\020" +
-      "workflowstore.v1B\022WorkflowStoreProtoP\001\242\002" +
-      "\003WXX\252\002\020Workflowstore.V1\312\002\020Workflowstore\\" +
-      "V1\342\002\034Workflowstore\\V1\\GPBMetadata\352\002\021Work" +
-      "flowstore::V1b\006proto3"
+      "WorkflowFilterR\006filter\022\030\n\006status\030\003 \001(\010H\000" +
+      "R\006status\022\026\n\005label\030\004 \001(\tH\000R\005label\022!\n\014min_" +
+      "revision\030\005 \001(\004R\013minRevision\022?\n\013consisten" +
+      "cy\030\006 \001(\0162\035.workflowstore.v1.ConsistencyR" +
+      "\013consistencyB\n\n\010group_by\"\322\001\n\rCountRespon" +
+      "se\022\024\n\005count\030\001 \001(\003R\005count\0224\n\006groups\030\002 \003(\013" +
+      "2\034.workflowstore.v1.CountGroupR\006groups\022%" +
+      "\n\016omitted_groups\030\003 \001(\003R\romittedGroups\022\'\n" +
+      "\017malformed_count\030\004 \001(\003R\016malformedCount\022%" +
+      "\n\016store_revision\030\005 \001(\004R\rstoreRevision\"\210\001" +
+      "\n\nCountGroup\022:\n\006status\030\001 \001(\0162 .workflows" +
+      "tore.v1.WorkflowStatusH\000R\006status\022!\n\013labe" +
+      "l_value\030\002 \001(\tH\000R\nlabelValue\022\024\n\005count\030\003 \001" +
+      "(\003R\005countB\005\n\003key\"V\n\016MalformedEntry\022\020\n\003ke" +
+      "y\030\001 \001(\tR\003key\022\032\n\010revision\030\002 \001(\004R\010revision" +
+      "\022\026\n\006reason\030\003 \001(\tR\006reason\"\305\001\n\rDeleteReque" +
+      "st\022\026\n\006bucket\030\001 \001(\tR\006bucket\022\037\n\013workflow_i" +
+      "d\030\002 \001(\tR\nworkflowId\0220\n\021expected_revision" +
+      "\030\003 \001(\004H\000R\020expectedRevision\210\001\001\022\024\n\005purge\030\004" +
+      " \001(\010R\005purge\022\035\n\nrequest_id\030\005 \001(\tR\trequest" +
+      "IdB\024\n\022_expected_revision\"F\n\016DeleteRespon" +
+      "se\022\030\n\007existed\030\001 \001(\010R\007existed\022\032\n\010revision" +
+      "\030\002 \001(\004R\010revision\"\254\002\n\014WatchRequest\022\026\n\006buc" +
+      "ket\030\001 \001(\tR\006bucket\0228\n\006filter\030\002 \001(\0132 .work" +
+      "flowstore.v1.WorkflowFilterR\006filter\0222\n\004v" +
+      "iew\030\003 \001(\0162\036.workflowstore.v1.WorkflowVie" +
+      "wR\004view\022\'\n\016after_revision\030\004 \001(\004H\000R\rafter" +
+      "Revision\022\034\n\010snapshot\030\005 \001(\010H\000R\010snapshot\022F" +
+      "\n\021bucket_created_at\030\006 \001(\0132\032.google.proto" +
+      "buf.TimestampR\017bucketCreatedAtB\007\n\005start\"" +
+      "\334\001\n\rWatchResponse\022:\n\007changes\030\001 \003(\0132 .wor" +
+      "kflowstore.v1.WorkflowChangeR\007changes\022\032\n" +
+      "\010revision\030\002 \001(\004R\010revision\022+\n\021snapshot_co" +
+      "mplete\030\003 \001(\010R\020snapshotComplete\022F\n\021bucket" +
+      "_created_at\030\004 \001(\0132\032.google.protobuf.Time" +
+      "stampR\017bucketCreatedAt\"\366\001\n\016WorkflowChang" +
+      "e\0220\n\004kind\030\001 \001(\0162\034.workflowstore.v1.Chang" +
+      "eKindR\004kind\022\037\n\013workflow_id\030\002 \001(\tR\nworkfl" +
+      "owId\022\032\n\010revision\030\003 \001(\004R\010revision\0225\n\005stat" +
+      "e\030\004 \001(\0132\037.workflowstore.v1.WorkflowState" +
+      "R\005state\022>\n\tmalformed\030\005 \001(\0132 .workflowsto" +
+      "re.v1.MalformedEntryR\tmalformed\"\274\001\n\024List" +
+      "RevisionsRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket" +
+      "\022\037\n\013workflow_id\030\002 \001(\tR\nworkflowId\0222\n\004vie" +
+      "w\030\003 \001(\0162\036.workflowstore.v1.WorkflowViewR" +
+      "\004view\022!\n\014newest_first\030\004 \001(\010R\013newestFirst" +
+      "\022\024\n\005limit\030\005 \001(\003R\005limit\"Y\n\025ListRevisionsR" +
+      "esponse\022@\n\trevisions\030\001 \003(\0132\".workflowsto" +
+      "re.v1.WorkflowRevisionR\trevisions\"\211\002\n\020Wo" +
+      "rkflowRevision\022\032\n\010revision\030\001 \001(\004R\010revisi" +
+      "on\0227\n\tstored_at\030\002 \001(\0132\032.google.protobuf." +
+      "TimestampR\010storedAt\0227\n\005state\030\003 \001(\0132\037.wor" +
+      "kflowstore.v1.WorkflowStateH\000R\005state\022\032\n\007" +
+      "deleted\030\004 \001(\010H\000R\007deleted\022@\n\tmalformed\030\005 " +
+      "\001(\0132 .workflowstore.v1.MalformedEntryH\000R" +
+      "\tmalformedB\t\n\007written\"\364\001\n\tItemError\022\022\n\004c" +
+      "ode\030\001 \001(\005R\004code\0225\n\006reason\030\002 \001(\0162\035.workfl" +
+      "owstore.v1.ErrorReasonR\006reason\022\030\n\007messag" +
+      "e\030\003 \001(\tR\007message\022E\n\010metadata\030\004 \003(\0132).wor" +
+      "kflowstore.v1.ItemError.MetadataEntryR\010m" +
+      "etadata\032;\n\rMetadataEntry\022\020\n\003key\030\001 \001(\tR\003k" +
+      "ey\022\024\n\005value\030\002 \001(\tR\005value:\0028\001\"\230\001\n\020SaveBat" +
+      "chRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\0225\n\005ite" +
+      "ms\030\002 \003(\0132\037.workflowstore.v1.SaveBatchIte" +
+      "mR\005items\022\026\n\006atomic\030\003 \001(\010R\006atomic\022\035\n\nrequ" +
+      "est_id\030\004 \001(\tR\trequestId\"\216\001\n\rSaveBatchIte" +
+      "m\0225\n\005state\030\001 \001(\0132\037.workflowstore.v1.Work" +
+      "flowStateR\005state\0220\n\021expected_revision\030\002 " +
+      "\001(\004H\000R\020expectedRevision\210\001\001B\024\n\022_expected_" +
+      "revision\"P\n\021SaveBatchResponse\022;\n\007results" +
+      "\030\001 \003(\0132!.workflowstore.v1.SaveBatchResul" +
+      "tR\007results\"\326\001\n\017SaveBatchResult\022\032\n\010revisi" +
+      "on\030\001 \001(\004R\010revision\0229\n\ncreated_at\030\002 \001(\0132\032" +
+      ".google.protobuf.TimestampR\tcreatedAt\0229\n" +
+      "\nupdated_at\030\003 \001(\0132\032.google.protobuf.Time" +
+      "stampR\tupdatedAt\0221\n\005error\030\004 \001(\0132\033.workfl" +
+      "owstore.v1.ItemErrorR\005error\"\345\001\n\020LoadBatc" +
+      "hRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\022!\n\014work" +
+      "flow_ids\030\002 \003(\tR\013workflowIds\0222\n\004view\030\003 \001(" +
+      "\0162\036.workflowstore.v1.WorkflowViewR\004view\022" +
+      "!\n\014min_revision\030\004 \001(\004R\013minRevision\022?\n\013co" +
+      "nsistency\030\005 \001(\0162\035.workflowstore.v1.Consi" +
+      "stencyR\013consistency\"P\n\021LoadBatchResponse" +
+      "\022;\n\007results\030\001 \003(\0132!.workflowstore.v1.Loa" +
+      "dBatchResultR\007results\"{\n\017LoadBatchResult" +
+      "\0225\n\005state\030\001 \001(\0132\037.workflowstore.v1.Workf" +
+      "lowStateR\005state\0221\n\005error\030\002 \001(\0132\033.workflo" +
+      "wstore.v1.ItemErrorR\005error\"\203\002\n\022DeleteBat" +
+      "chRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\0227\n\005ite" +
+      "ms\030\002 \003(\0132!.workflowstore.v1.DeleteBatchI" +
+      "temR\005items\0228\n\006filter\030\003 \001(\0132 .workflowsto" +
+      "re.v1.WorkflowFilterR\006filter\022\024\n\005limit\030\004 " +
+      "\001(\005R\005limit\022\027\n\007dry_run\030\005 \001(\010R\006dryRun\022\024\n\005p" +
+      "urge\030\006 \001(\010R\005purge\022\035\n\nrequest_id\030\007 \001(\tR\tr" +
+      "equestId\"z\n\017DeleteBatchItem\022\037\n\013workflow_" +
+      "id\030\001 \001(\tR\nworkflowId\0220\n\021expected_revisio" +
+      "n\030\002 \001(\004H\000R\020expectedRevision\210\001\001B\024\n\022_expec" +
+      "ted_revision\"}\n\023DeleteBatchResponse\022=\n\007r" +
+      "esults\030\001 \003(\0132#.workflowstore.v1.DeleteBa" +
+      "tchResultR\007results\022\'\n\017remaining_count\030\002 " +
+      "\001(\003R\016remainingCount\"\235\001\n\021DeleteBatchResul" +
+      "t\022\037\n\013workflow_id\030\001 \001(\tR\nworkflowId\022\030\n\007ex" +
+      "isted\030\002 \001(\010R\007existed\0221\n\005error\030\003 \001(\0132\033.wo" +
+      "rkflowstore.v1.ItemErrorR\005error\022\032\n\010revis" +
+      "ion\030\004 \001(\004R\010revision\"\200\001\n\rExportRequest\022\026\n" +
+      "\006bucket\030\001 \001(\tR\006bucket\0228\n\006filter\030\002 \001(\0132 ." +
+      "workflowstore.v1.WorkflowFilterR\006filter\022" +
+      "\035\n\npage_token\030\003 \001(\tR\tpageToken\"\237\001\n\016Expor" +
+      "tResponse\022>\n\tdocuments\030\001 \003(\0132 .workflows" +
+      "tore.v1.StoredDocumentR\tdocuments\022&\n\017nex" +
+      "t_page_token\030\002 \001(\tR\rnextPageToken\022%\n\016sto" +
+      "re_revision\030\003 \001(\004R\rstoreRevision\"Z\n\016Stor" +
+      "edDocument\022\020\n\003key\030\001 \001(\tR\003key\022\032\n\010revision" +
+      "\030\002 \001(\004R\010revision\022\032\n\010document\030\003 \001(\014R\010docu" +
+      "ment\"\246\001\n\rImportRequest\022\026\n\006bucket\030\001 \001(\tR\006" +
+      "bucket\022>\n\tdocuments\030\002 \003(\0132 .workflowstor" +
+      "e.v1.StoredDocumentR\tdocuments\022=\n\013on_con" +
+      "flict\030\003 \001(\0162\034.workflowstore.v1.OnConflic" +
+      "tR\nonConflict\"J\n\016ImportResponse\0228\n\007resul" +
+      "ts\030\001 \003(\0132\036.workflowstore.v1.ImportResult" +
+      "R\007results\"\230\001\n\014ImportResult\0229\n\007outcome\030\001 " +
+      "\001(\0162\037.workflowstore.v1.ImportOutcomeR\007ou" +
+      "tcome\022\032\n\010revision\030\002 \001(\004R\010revision\0221\n\005err" +
+      "or\030\003 \001(\0132\033.workflowstore.v1.ItemErrorR\005e" +
+      "rror\"(\n\016GetInfoRequest\022\026\n\006bucket\030\001 \001(\tR\006" +
+      "bucket\"\342\003\n\017GetInfoResponse\022%\n\016server_ver" +
+      "sion\030\001 \001(\tR\rserverVersion\022.\n\023nats_server" +
+      "_version\030\002 \001(\tR\021natsServerVersion\022#\n\rnat" +
+      "s_embedded\030\003 \001(\010R\014natsEmbedded\022<\n\ndurabi" +
+      "lity\030\004 \001(\0162\034.workflowstore.v1.Durability" +
+      "R\ndurability\022\030\n\007buckets\030\005 \003(\tR\007buckets\0224" +
+      "\n\006bucket\030\006 \001(\0132\034.workflowstore.v1.Bucket" +
+      "InfoR\006bucket\022%\n\016store_revision\030\007 \001(\004R\rst" +
+      "oreRevision\022,\n\022document_bytes_max\030\010 \001(\003R" +
+      "\020documentBytesMax\0221\n\005index\030\t \001(\0132\033.workf" +
+      "lowstore.v1.IndexInfoR\005index\022=\n\tretentio" +
+      "n\030\n \001(\0132\037.workflowstore.v1.RetentionInfo" +
+      "R\tretention\"\310\001\n\rRetentionInfo\0225\n\005rules\030\001" +
+      " \003(\0132\037.workflowstore.v1.RetentionRuleR\005r" +
+      "ules\0222\n\025delete_marker_seconds\030\002 \001(\001R\023del" +
+      "eteMarkerSeconds\022#\n\rdeleted_count\030\003 \001(\003R" +
+      "\014deletedCount\022\'\n\017compacted_count\030\004 \001(\003R\016" +
+      "compactedCount\"n\n\rRetentionRule\0228\n\006statu" +
+      "s\030\001 \001(\0162 .workflowstore.v1.WorkflowStatu" +
+      "sR\006status\022#\n\rafter_seconds\030\002 \001(\001R\014afterS" +
+      "econds\"\270\001\n\tIndexInfo\022\032\n\010revision\030\001 \001(\004R\010" +
+      "revision\022\020\n\003lag\030\002 \001(\004R\003lag\022\024\n\005ready\030\003 \001(" +
+      "\010R\005ready\022%\n\016workflow_count\030\004 \001(\003R\rworkfl" +
+      "owCount\022\'\n\017malformed_count\030\005 \001(\003R\016malfor" +
+      "medCount\022\027\n\007on_disk\030\006 \001(\010R\006onDisk\"\334\002\n\nBu" +
+      "cketInfo\022\022\n\004name\030\001 \001(\tR\004name\022\030\n\007history\030" +
+      "\002 \001(\003R\007history\022\032\n\010replicas\030\003 \001(\003R\010replic" +
+      "as\022\033\n\tmax_bytes\030\004 \001(\003R\010maxBytes\022&\n\017max_a" +
+      "ge_seconds\030\005 \001(\001R\rmaxAgeSeconds\022\027\n\007on_di" +
+      "sk\030\006 \001(\010R\006onDisk\022!\n\014allow_direct\030\007 \001(\010R\013" +
+      "allowDirect\022\034\n\trevisions\030\010 \001(\004R\trevision" +
+      "s\022\024\n\005bytes\030\t \001(\004R\005bytes\022!\n\014allow_atomic\030" +
+      "\n \001(\010R\013allowAtomic\022,\n\022request_id_seconds" +
+      "\030\013 \001(\001R\020requestIdSeconds*~\n\013Consistency\022" +
+      "\033\n\027CONSISTENCY_UNSPECIFIED\020\000\022\027\n\023CONSISTE" +
+      "NCY_SESSION\020\001\022\034\n\030CONSISTENCY_LINEARIZABL" +
+      "E\020\002\022\033\n\027CONSISTENCY_ANY_REPLICA\020\003*o\n\007Orde" +
+      "rBy\022\030\n\024ORDER_BY_UNSPECIFIED\020\000\022\030\n\024ORDER_B" +
+      "Y_WORKFLOW_ID\020\001\022\027\n\023ORDER_BY_CREATED_AT\020\002" +
+      "\022\027\n\023ORDER_BY_UPDATED_AT\020\003*\217\001\n\nChangeKind" +
+      "\022\033\n\027CHANGE_KIND_UNSPECIFIED\020\000\022\025\n\021CHANGE_" +
+      "KIND_SAVED\020\001\022\027\n\023CHANGE_KIND_DELETED\020\002\022\031\n" +
+      "\025CHANGE_KIND_UNMATCHED\020\003\022\031\n\025CHANGE_KIND_" +
+      "MALFORMED\020\004*p\n\nOnConflict\022\033\n\027ON_CONFLICT" +
+      "_UNSPECIFIED\020\000\022\024\n\020ON_CONFLICT_FAIL\020\001\022\024\n\020" +
+      "ON_CONFLICT_SKIP\020\002\022\031\n\025ON_CONFLICT_OVERWR" +
+      "ITE\020\003*\205\001\n\rImportOutcome\022\036\n\032IMPORT_OUTCOM" +
+      "E_UNSPECIFIED\020\000\022\032\n\026IMPORT_OUTCOME_WRITTE" +
+      "N\020\001\022\034\n\030IMPORT_OUTCOME_UNCHANGED\020\002\022\032\n\026IMP" +
+      "ORT_OUTCOME_SKIPPED\020\003*d\n\nDurability\022\032\n\026D" +
+      "URABILITY_UNSPECIFIED\020\000\022\033\n\027DURABILITY_FS" +
+      "YNC_ALWAYS\020\001\022\035\n\031DURABILITY_FSYNC_INTERVA" +
+      "L\020\0022\356\010\n\rWorkflowStore\022E\n\004Save\022\035.workflow" +
+      "store.v1.SaveRequest\032\036.workflowstore.v1." +
+      "SaveResponse\022K\n\006Update\022\037.workflowstore.v" +
+      "1.UpdateRequest\032 .workflowstore.v1.Updat" +
+      "eResponse\022E\n\004Load\022\035.workflowstore.v1.Loa" +
+      "dRequest\032\036.workflowstore.v1.LoadResponse" +
+      "\022G\n\004List\022\035.workflowstore.v1.ListRequest\032" +
+      "\036.workflowstore.v1.ListResponse0\001\022J\n\005Wat" +
+      "ch\022\036.workflowstore.v1.WatchRequest\032\037.wor" +
+      "kflowstore.v1.WatchResponse0\001\022b\n\rListRev" +
+      "isions\022&.workflowstore.v1.ListRevisionsR" +
+      "equest\032\'.workflowstore.v1.ListRevisionsR" +
+      "esponse0\001\022H\n\005Count\022\036.workflowstore.v1.Co" +
+      "untRequest\032\037.workflowstore.v1.CountRespo" +
+      "nse\022K\n\006Delete\022\037.workflowstore.v1.DeleteR" +
+      "equest\032 .workflowstore.v1.DeleteResponse" +
+      "\022T\n\tSaveBatch\022\".workflowstore.v1.SaveBat" +
+      "chRequest\032#.workflowstore.v1.SaveBatchRe" +
+      "sponse\022T\n\tLoadBatch\022\".workflowstore.v1.L" +
+      "oadBatchRequest\032#.workflowstore.v1.LoadB" +
+      "atchResponse\022Z\n\013DeleteBatch\022$.workflowst" +
+      "ore.v1.DeleteBatchRequest\032%.workflowstor" +
+      "e.v1.DeleteBatchResponse\022M\n\006Export\022\037.wor" +
+      "kflowstore.v1.ExportRequest\032 .workflowst" +
+      "ore.v1.ExportResponse0\001\022K\n\006Import\022\037.work" +
+      "flowstore.v1.ImportRequest\032 .workflowsto" +
+      "re.v1.ImportResponse\022N\n\007GetInfo\022 .workfl" +
+      "owstore.v1.GetInfoRequest\032!.workflowstor" +
+      "e.v1.GetInfoResponseB\207\001\n\020workflowstore.v" +
+      "1B\022WorkflowStoreProtoP\001\242\002\003WXX\252\002\020Workflow" +
+      "store.V1\312\002\020Workflowstore\\V1\342\002\034Workflowst" +
+      "ore\\V1\\GPBMetadata\352\002\021Workflowstore::V1b\006" +
+      "proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -562,7 +577,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_LoadRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_LoadRequest_descriptor,
-        new java.lang.String[] { "Bucket", "WorkflowId", "View", });
+        new java.lang.String[] { "Bucket", "WorkflowId", "View", "MinRevision", "Consistency", });
     internal_static_workflowstore_v1_LoadResponse_descriptor =
       getDescriptor().getMessageType(5);
     internal_static_workflowstore_v1_LoadResponse_fieldAccessorTable = new
@@ -574,7 +589,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_ListRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_ListRequest_descriptor,
-        new java.lang.String[] { "Bucket", "Filter", "View", "Limit", "OrderBy", "Descending", "PageToken", });
+        new java.lang.String[] { "Bucket", "Filter", "View", "Limit", "OrderBy", "Descending", "PageToken", "MinRevision", "Consistency", });
     internal_static_workflowstore_v1_ListResponse_descriptor =
       getDescriptor().getMessageType(7);
     internal_static_workflowstore_v1_ListResponse_fieldAccessorTable = new
@@ -586,7 +601,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_CountRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_CountRequest_descriptor,
-        new java.lang.String[] { "Bucket", "Filter", "Status", "Label", "GroupBy", });
+        new java.lang.String[] { "Bucket", "Filter", "Status", "Label", "MinRevision", "Consistency", "GroupBy", });
     internal_static_workflowstore_v1_CountResponse_descriptor =
       getDescriptor().getMessageType(9);
     internal_static_workflowstore_v1_CountResponse_fieldAccessorTable = new
@@ -616,7 +631,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_DeleteResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_DeleteResponse_descriptor,
-        new java.lang.String[] { "Existed", });
+        new java.lang.String[] { "Existed", "Revision", });
     internal_static_workflowstore_v1_WatchRequest_descriptor =
       getDescriptor().getMessageType(14);
     internal_static_workflowstore_v1_WatchRequest_fieldAccessorTable = new
@@ -694,7 +709,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_LoadBatchRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_LoadBatchRequest_descriptor,
-        new java.lang.String[] { "Bucket", "WorkflowIds", "View", });
+        new java.lang.String[] { "Bucket", "WorkflowIds", "View", "MinRevision", "Consistency", });
     internal_static_workflowstore_v1_LoadBatchResponse_descriptor =
       getDescriptor().getMessageType(26);
     internal_static_workflowstore_v1_LoadBatchResponse_fieldAccessorTable = new
@@ -730,7 +745,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_DeleteBatchResult_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_DeleteBatchResult_descriptor,
-        new java.lang.String[] { "WorkflowId", "Existed", "Error", });
+        new java.lang.String[] { "WorkflowId", "Existed", "Error", "Revision", });
     internal_static_workflowstore_v1_ExportRequest_descriptor =
       getDescriptor().getMessageType(32);
     internal_static_workflowstore_v1_ExportRequest_fieldAccessorTable = new
