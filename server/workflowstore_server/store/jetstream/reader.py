@@ -116,16 +116,29 @@ class LastMessageReader:
                     read.future.cancel()
 
     async def _answer(self, reads: list[_Read]) -> None:
-        anchor = 0
-        if not all(read.anchored for read in reads):
-            anchor = await self._freshness.anchor(self._consistency)
-        while remaining := _unanswered(reads):
-            batch = await _last_messages(self._bucket, self._freshness, {read.key for read in remaining})
+        anchor, batch = await self._first(reads)
+        while True:
             found = {entry.key: entry for entry in batch.entries}
-            for read in remaining:
+            for read in _unanswered(reads):
                 # What is not found may be what the reply had no room for.
                 if read.key in found or not batch.pending:
                     read.future.set_result(_Answer(found.get(read.key), batch.up_to, anchor))
+            remaining = _unanswered(reads)
+            if not remaining:
+                return
+            batch = await self._ask_bucket(remaining)
+
+    async def _first(self, reads: list[_Read]) -> tuple[int, Batch]:
+        if all(read.anchored for read in reads):
+            return 0, await self._ask_bucket(reads)
+        anchoring = self._freshness.anchor(self._consistency)
+        if self._consistency is Consistency.LINEARIZABLE:
+            # Whoever is asked before the barrier is written does not have it.
+            return await anchoring, await self._ask_bucket(reads)
+        return await asyncio.gather(anchoring, self._ask_bucket(reads))
+
+    async def _ask_bucket(self, reads: list[_Read]) -> Batch:
+        return await _last_messages(self._bucket, self._freshness, {read.key for read in reads})
 
 
 async def last_in_parts(
