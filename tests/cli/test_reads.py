@@ -47,6 +47,22 @@ def test_load_summary(filled, ask) -> None:
     assert state["document_bytes"] > 100
 
 
+@pytest.mark.parametrize("consistency", ["session", "linearizable", "any-replica"])
+def test_load_as_new_as_it_is_asked_for(ask, consistency) -> None:
+    [state] = map(
+        json.loads, ask("load", "w3", "--consistency", consistency, "--min-revision", "12").stdout.splitlines()
+    )
+    assert state["revision"] == 4
+
+
+def test_reads_of_what_has_not_been_written_yet(ask) -> None:
+    for command in (["load", "w3"], ["list"], ["count"]):
+        failed = ask(*command, "--min-revision", "1000")
+        assert failed.returncode == 2
+        assert "not to the min_revision 1000" in failed.stderr
+    assert ask("list", "--consistency", "any-replica").returncode == 2
+
+
 def test_load_of_nothing(call, bucket) -> None:
     missing = call("load", "no\x1b[31m")
     assert (missing.returncode, missing.stdout) == (3, "")

@@ -13,12 +13,13 @@ from workflowstore_server.codec.key import key_of
 from workflowstore_server.model.errors import (
     MalformedDocument,
     RevisionMismatch,
+    RevisionNotReached,
     StateTooLarge,
     StoreError,
     WorkflowAlreadyExists,
     WorkflowNotFound,
 )
-from workflowstore_server.model.state import StoredState, WorkflowState, WorkflowStatus
+from workflowstore_server.model.state import Consistency, StoredState, WorkflowState, WorkflowStatus
 from workflowstore_server.store import Changes, StateStore
 from workflowstore_server.store.jetstream import BucketOptions, JetStreamStore
 from workflowstore_server.store.memory import MemoryStore
@@ -107,6 +108,40 @@ async def test_awkward_ids_do_not_meet_one_another(store: StateStore) -> None:
 
     left = {entry.state.workflow_id for entry in await everything(store)}  # type: ignore[union-attr]
     assert left == set(AWKWARD_IDS) - {"*", ">"}
+
+
+@pytest.mark.parametrize("consistency", Consistency)
+async def test_a_read_is_of_a_revision_or_a_later_one(store: StateStore, consistency: Consistency) -> None:
+    revision = (await store.save(WorkflowState("wf-1"))).revision
+    later = (await store.save(WorkflowState("wf-2"))).revision
+    deleted = await store.delete("wf-2")
+
+    for min_revision in (0, revision, later, deleted.revision):
+        assert (await store.load("wf-1", min_revision, consistency)).revision == revision
+        assert min_revision <= await store.anchor(min_revision, consistency) <= deleted.revision
+        with pytest.raises(WorkflowNotFound):
+            await store.load("wf-2", min_revision, consistency)
+
+
+@pytest.mark.parametrize("consistency", Consistency)
+@pytest.mark.parametrize("workflow_id", ["wf-1", "missing"])
+async def test_a_revision_that_there_has_not_been_yet_is_refused(
+    store: StateStore, consistency: Consistency, workflow_id: str
+) -> None:
+    revision = (await store.save(WorkflowState("wf-1"))).revision
+
+    with pytest.raises(RevisionNotReached) as caught:
+        await store.load(workflow_id, revision + 1, consistency)
+    assert (caught.value.min_revision, caught.value.store_revision) == (revision + 1, revision)
+    with pytest.raises(RevisionNotReached):
+        await store.anchor(revision + 1, consistency)
+
+
+async def test_a_delete_tells_the_revision_of_its_marker(store: StateStore) -> None:
+    assert (await store.delete("wf-1")).revision == 0
+    saved = await store.save(WorkflowState("wf-1"))
+
+    assert [(await store.delete("wf-1")).revision for _ in range(2)] == [saved.revision + 1] * 2
 
 
 async def test_a_state_that_is_not_there_is_not_found(store: StateStore) -> None:

@@ -102,6 +102,54 @@ async def test_load_gives_the_summary_if_asked(stub: WorkflowStoreStub) -> None:
     assert summary.document_bytes > 400
 
 
+async def test_reads_are_of_a_revision_that_the_bucket_has_come_to_or_fail(stub: WorkflowStoreStub) -> None:
+    revision = (await stub.Save(pb.SaveRequest(state=WHOLE))).revision
+
+    async def read(min_revision: int, consistency: pb.Consistency.ValueType) -> None:
+        how = {"min_revision": min_revision, "consistency": consistency}
+        await stub.Load(pb.LoadRequest(workflow_id="order:42", **how))
+        await stub.LoadBatch(pb.LoadBatchRequest(workflow_ids=["order:42"], **how))
+        assert (await stub.Count(pb.CountRequest(**how))).store_revision >= min_revision
+        assert [chunk.store_revision async for chunk in stub.List(pb.ListRequest(**how))] >= [min_revision]
+
+    for consistency in (pb.CONSISTENCY_UNSPECIFIED, pb.CONSISTENCY_SESSION, pb.CONSISTENCY_LINEARIZABLE):
+        await read(revision, consistency)
+    beyond = {"min_revision": revision + 1}
+    for call in (
+        stub.Load(pb.LoadRequest(workflow_id="order:42", **beyond)),
+        stub.LoadBatch(pb.LoadBatchRequest(workflow_ids=["order:42"], **beyond)),
+        stub.Count(pb.CountRequest(**beyond)),
+        stub.List(pb.ListRequest(**beyond)).read(),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert caught.value.code() is grpc.StatusCode.OUT_OF_RANGE
+
+
+async def test_a_list_or_count_of_any_replica_is_refused(stub: WorkflowStoreStub) -> None:
+    anyone = pb.CONSISTENCY_ANY_REPLICA
+    for call in (stub.Count(pb.CountRequest(consistency=anyone)), stub.List(pb.ListRequest(consistency=anyone)).read()):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_bucket_that_was_made_anew_is_read_by_who_forgets_the_old_one(
+    stub: WorkflowStoreStub, nats_client: Client
+) -> None:
+    for _ in range(5):
+        revision = (await stub.Save(pb.SaveRequest(state=WHOLE))).revision
+    await nats_client.jetstream().delete_stream("KV_beluga_workflows")
+    await nats_client.jetstream().create_key_value(bucket="beluga_workflows", direct=True)
+    again = (await stub.Save(pb.SaveRequest(state=WHOLE))).revision
+    assert (await stub.Count(pb.CountRequest())).count == 1
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Load(pb.LoadRequest(workflow_id="order:42", min_revision=revision))
+    assert caught.value.code() is grpc.StatusCode.OUT_OF_RANGE
+    assert (await stub.Load(pb.LoadRequest(workflow_id="order:42", min_revision=again))).state.revision == again
+
+
 async def test_list_gives_summaries_unless_asked_for_more(stub: WorkflowStoreStub) -> None:
     await stub.Save(pb.SaveRequest(state=WHOLE))
 
