@@ -15,6 +15,7 @@ from workflowstore import (
     AlreadyExistsError,
     AsyncClient,
     ChangeKind,
+    Consistency,
     ContendedError,
     DeadlineExceededError,
     HistoryEvent,
@@ -41,13 +42,15 @@ PREFIXES: Final = ("", "a:")
 class Traffic:
     """Clients that call and watch until they are stopped, each one call after the other."""
 
-    def __init__(self, seed: int, *, workflows: int) -> None:
-        """`seed` decides what is called, though not what happens."""
+    def __init__(self, seed: int, *, workflows: int, replicated: bool) -> None:
+        """`seed` decides what is called, though not what happens. Where the bucket is `replicated`, every other client
+        asks for linearizable reads; the others have the promise of their session alone."""
         self.history = History()
         self.acknowledged = 0
         """Writes so far."""
         self._random = random.Random(seed)
         self._ids = [f"{'ab'[number % 2]}:{number}" for number in range(workflows)]
+        self._replicated = replicated
         self._tokens = 0
         self._stopped = False
         self._known: dict[str, int] = {}
@@ -66,7 +69,7 @@ class Traffic:
         """Wait until so many more Loads have been answered."""
 
         def loads() -> int:
-            return sum(one.note.endswith(" load") for one in self.history.operations)
+            return sum(one.note == "load" for one in self.history.operations)
 
         goal = loads() + count
 
@@ -90,7 +93,11 @@ class Traffic:
         """List everything: a read of each workflow, and of those that are not there."""
         called, found, revision, ids = time.monotonic_ns(), {}, None, []
         try:
-            async with aclosing(client.list_chunks(view=WorkflowView.FULL, timeout=4 * TIMEOUT_SECONDS)) as chunks:
+            async with aclosing(
+                client.list_chunks(
+                    view=WorkflowView.FULL, consistency=self._consistency(name), timeout=4 * TIMEOUT_SECONDS
+                )
+            ) as chunks:
                 async for chunk in chunks:
                     revision = chunk.store_revision if revision is None else revision
                     assert not chunk.malformed, chunk.malformed
@@ -101,12 +108,21 @@ class Traffic:
             return
         returned = time.monotonic_ns()
         assert revision is not None, "a List has at least one chunk"
-        self.history.listed.append(Listed(called, returned, revision, tuple(ids)))
+        weak = self._is_weak(name)
+        self.history.listed.append(Listed(called, returned, revision, tuple(ids), weak))
         for workflow_id in self._ids:
             at, value = found.get(workflow_id, (0, None))
             self.history.operations.append(
-                Operation(Kind.READ, workflow_id, called, returned, at, value=value, note=f"{name} list")
+                Operation(
+                    Kind.READ, workflow_id, called, returned, at, value=value, client=name, weak=weak, note="list"
+                )
             )
+
+    async def end(self, client: AsyncClient) -> None:
+        """Leave something that is there and something that is not."""
+        await self._save(client, self._ids[0], "end-0")
+        await self._save(client, self._ids[2], "end-0")
+        await self._delete(client, self._ids[2], "end-0")
 
     async def loaded(self, client: AsyncClient, name: str) -> None:
         """Load every workflow."""
@@ -116,11 +132,11 @@ class Traffic:
     async def _load(self, client: AsyncClient, workflow_id: str, name: str) -> None:
         called = time.monotonic_ns()
         try:
-            state = await client.load(workflow_id)
+            state = await client.load(workflow_id, consistency=self._consistency(name))
         except PASSING:
             return
         found = (0, None) if state is None else (state.revision, _value(state))
-        self._found(workflow_id, called, *found, note=f"{name} load")
+        self._found(workflow_id, called, *found, name, "load", weak=self._is_weak(name))
 
     async def _save(self, client: AsyncClient, workflow_id: str, name: str, expected: int | None = None) -> None:
         token = self._token(name)
@@ -148,21 +164,21 @@ class Traffic:
             state = await call
         except (OutcomeUnknownError, DeadlineExceededError):
             self.history.operations.append(
-                Operation(kind, workflow_id, called, None, token=token, expected=expected, note=name)
+                Operation(kind, workflow_id, called, None, token=token, expected=expected, client=name)
             )
         except (RevisionMismatchError, AlreadyExistsError) as error:
             self.history.refused.add(token)
-            self._found(workflow_id, called, error.actual_revision, None, note=f"{name} refused")
+            self._found(workflow_id, called, error.actual_revision, None, name, "refused", weak=self._replicated)
         except WorkflowNotFoundError:
             self.history.refused.add(token)
-            self._found(workflow_id, called, 0, None, note=f"{name} refused")
+            self._found(workflow_id, called, 0, None, name, "refused", weak=self._replicated)
         except (*PASSING, ContendedError):
             self.history.refused.add(token)
         else:
             self.history.operations.append(
                 Operation(
                     kind, workflow_id, called, time.monotonic_ns(), state.revision,
-                    token=token, expected=expected, note=name,
+                    token=token, expected=expected, client=name,
                 )
             )  # fmt: skip
             self._known[workflow_id] = state.revision
@@ -176,26 +192,46 @@ class Traffic:
             existed = await client.delete(workflow_id, expected_revision=expected)
         except (OutcomeUnknownError, DeadlineExceededError):
             self.history.operations.append(
-                Operation(Kind.DELETE, workflow_id, called, None, expected=expected, note=name)
+                Operation(Kind.DELETE, workflow_id, called, None, expected=expected, client=name)
             )
         except RevisionMismatchError as error:
-            self._found(workflow_id, called, error.actual_revision, None, note=f"{name} refused delete")
+            self._found(workflow_id, called, error.actual_revision, None, name, "refused delete", weak=False)
         except (*PASSING, ContendedError):
             pass
         else:
             self.history.operations.append(
                 Operation(
                     Kind.DELETE, workflow_id, called, time.monotonic_ns(),
-                    expected=expected if existed else None, existed=existed, note=name,
+                    expected=expected if existed else None, existed=existed, client=name,
                 )
             )  # fmt: skip
             self.acknowledged += 1
 
-    def _found(self, workflow_id: str, called: int, revision: int, value: tuple[str, ...] | None, note: str) -> None:
+    def _found(
+        self,
+        workflow_id: str,
+        called: int,
+        revision: int,
+        value: tuple[str, ...] | None,
+        client: str,
+        note: str,
+        *,
+        weak: bool,
+    ) -> None:
+        returned = time.monotonic_ns()
         self.history.operations.append(
-            Operation(Kind.READ, workflow_id, called, time.monotonic_ns(), revision, value=value, note=note)
-        )
+            Operation(
+                Kind.READ, workflow_id, called, returned, revision,
+                value=value, client=client, weak=weak, note=note,
+            )
+        )  # fmt: skip
         self._known[workflow_id] = revision
+
+    def _consistency(self, name: str) -> Consistency:
+        return Consistency.SESSION if self._is_weak(name) else Consistency.LINEARIZABLE
+
+    def _is_weak(self, name: str) -> bool:
+        return self._replicated and name[-1] in "13579"
 
     def _token(self, name: str) -> str:
         self._tokens += 1
@@ -239,10 +275,16 @@ class Traffic:
 
 @asynccontextmanager
 async def traffic(
-    targets: Sequence[str], seed: int, *, clients: int = 6, workflows: int = 8, checked: bool = True
+    targets: Sequence[str],
+    seed: int,
+    *,
+    clients: int = 6,
+    workflows: int = 8,
+    replicated: bool = False,
+    checked: bool = True,
 ) -> AsyncIterator[Traffic]:
     """Clients of servers over one empty bucket, while the test does its worst. At the end all must be as promised."""
-    running = Traffic(seed, workflows=workflows)
+    running = Traffic(seed, workflows=workflows, replicated=replicated)
     async with AsyncExitStack() as stack:
         connected = [
             await stack.enter_async_context(
@@ -261,9 +303,10 @@ async def traffic(
             yield running
             running.stop()
             await asyncio.gather(*callers)
+            await running.end(connected[0])
             for number, client in enumerate(connected[: len(targets)]):
-                await running.loaded(client, f"end{number}")
-                await running.list(client, f"end{number}")
+                await running.loaded(client, f"end-{2 * number}")
+                await running.list(client, f"end-{2 * number}")
             with contextlib.suppress(AssertionError) if not checked else contextlib.nullcontext():
                 await running.told_everything()
             for watcher in watchers:

@@ -6,7 +6,7 @@ that breaks it.
 
 from collections.abc import Iterator
 
-from support.checker import lists, watches, writes
+from support.checker import lists, sessions, watches, writes
 from support.checker.history import History, Violation
 from support.checker.linearizable import linearizable
 
@@ -17,7 +17,7 @@ def violations(history: History) -> Iterator[Violation]:
         yield from linearizable(operations)
     for validator in (
         *(writes.grows, writes.once, writes.made, writes.truthful),
-        *(lists.fresh, lists.each_once),
+        *(lists.fresh, lists.each_once, sessions.session),
         *(watches.ordered, watches.unique, watches.bookmarkable, watches.resumable, watches.reliable),
         *(watches.complete, watches.filtered),
     ):

@@ -34,13 +34,17 @@ class Operation:
     """The revision that a write was made conditional on; 0 = that there is none."""
     existed: bool | None = None
     """Of a Delete: whether it removed something. None = not known."""
+    client: str = ""
+    """Who called: one call after the other."""
+    weak: bool = False
+    """Whether it may have been answered by a replica that lags behind: only its own client has a promise then."""
     note: str = ""
-    """Who called, for people."""
+    """For people."""
 
     def __str__(self) -> str:
         facts = [f"{self.kind} {self.workflow_id}"]
-        for name in ("expected", "revision", "token", "value", "existed", "note"):
-            if (value := getattr(self, name)) not in (None, ""):
+        for name in ("expected", "revision", "token", "value", "existed", "client", "weak", "note"):
+            if (value := getattr(self, name)) not in (None, "", False):
                 facts.append(f"{name}={value}")
         returned = "?" if self.returned is None else f"{self.returned / 1e9:.6f}"
         return f"[{self.called / 1e9:.6f} {returned}] {' '.join(facts)}"
@@ -95,6 +99,8 @@ class Listed:
     store_revision: int
     ids: tuple[str, ...]
     """In the order in which they came."""
+    weak: bool = False
+    """See Operation."""
 
 
 @dataclass(slots=True)

@@ -11,7 +11,8 @@ def fresh(history: History) -> Iterator[Violation]:
         (write.returned, write.revision) for write in history.writes() if write.returned is not None and write.revision
     )
     newest, at = 0, 0
-    for listed in sorted(history.listed, key=lambda one: one.called):
+    strong = [listed for listed in history.listed if not listed.weak]
+    for listed in sorted(strong, key=lambda one: one.called):
         while at < len(ended) and ended[at][0] < listed.called:
             newest = max(newest, ended[at][1])
             at += 1
