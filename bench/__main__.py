@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import batches, calls, results, sizes, transfers, watches, writes
+from bench import batches, calls, reads, results, sizes, transfers, watches, writes
 from bench.plan import QUICK, Plan
 from bench.results import Row
 
@@ -21,7 +21,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures a server beside its floors, in turns within one run, on this machine and loopback. "
-        "Rows: save-1, save-64, load-1, load-64 (calls in flight), update, request-id, batch-save, batch-load, watch, "
+        "Rows: save-1, save-64, load-1, load-64 (calls in flight), reads-1, reads-64, reads-stale, reads-disturbed (of a "
+        "cluster of three), update, request-id, batch-save, batch-load, watch, "
         "follower-10000, list-10000 and so on, transfer. Missing a bar is no failure: a busy machine can do it.",
     )
     parser.add_argument("--quick", action="store_true", help="one short round: to see that all works, not to quote")
@@ -58,7 +59,7 @@ async def _run(plan: Plan, file: Path | None) -> None:
     begun = time.monotonic()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="workflowstore-bench-") as folder:
-        for part in (calls, writes, batches, watches, sizes, transfers):
+        for part in (calls, reads, writes, batches, watches, sizes, transfers):
             (own := Path(folder, part.__name__)).mkdir()
             async with contextlib.aclosing(part.rows(plan, own)) as found:
                 async for row in found:

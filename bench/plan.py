@@ -45,6 +45,9 @@ class Plan:
     states_transferred: int = LARGE
     """States that are exported and imported. The bars are for these."""
 
+    loads_checked: int = 100_000
+    """Loads on a cluster, each after a save on another server, of which it is counted how many are stale."""
+
     only: Sequence[str] = ()
     """Measure the rows whose names begin with one of these. Empty = all."""
 
@@ -72,4 +75,5 @@ QUICK: Final = Plan(
     states_batched=2_000,
     saves_watched=400,
     states_transferred=5_000,
+    loads_checked=2_000,
 )
