@@ -21,8 +21,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures a server beside its floors, in turns within one run, on this machine and loopback. "
-        "Rows: save-1, save-64, load-1, load-64 (calls in flight), reads-1, reads-64, reads-stale, reads-disturbed (of a "
-        "cluster of three), update, request-id, batch-save, batch-load, watch, "
+        "Rows: save-1, save-64, load-1, load-64 (calls in flight), reads-1, reads-64, reads-stale, reads-disturbed (of "
+        "a cluster of three), update, request-id, batch-save, batch-load, watch, "
         "follower-10000, list-10000 and so on, transfer. Missing a bar is no failure: a busy machine can do it.",
     )
     parser.add_argument("--quick", action="store_true", help="one short round: to see that all works, not to quote")
