@@ -74,15 +74,7 @@ class QueryCalls(Connection):
             ValueError: An argument cannot be sent; the error names it. Nothing was sent.
         """
         request = _requests.list_request(
-            filter,
-            order_by,
-            descending,
-            limit,
-            view,
-            page_token,
-            self._bucket_or(bucket),
-            min_revision,
-            consistency,
+            filter, order_by, descending, limit, view, page_token, self._bucket_or(bucket), min_revision, consistency
         )
         return self._states(request, view, _replies.MalformedEntries(on_malformed), timeout)
 
@@ -129,15 +121,7 @@ class QueryCalls(Connection):
             ValueError: An argument cannot be sent; the error names it. Nothing was sent.
         """
         request = _requests.list_request(
-            filter,
-            order_by,
-            descending,
-            limit,
-            view,
-            page_token,
-            self._bucket_or(bucket),
-            min_revision,
-            consistency,
+            filter, order_by, descending, limit, view, page_token, self._bucket_or(bucket), min_revision, consistency
         )
         return self._chunks(request, view, timeout)
 
