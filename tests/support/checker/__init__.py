@@ -4,6 +4,8 @@ Each validator is a promise of docs/guarantees.md. tests/faults/test_checker.py 
 that breaks it.
 """
 
+import pickle
+import tempfile
 from collections.abc import Iterator
 
 from support.checker import lists, sessions, watches, writes
@@ -25,6 +27,9 @@ def violations(history: History) -> Iterator[Violation]:
 
 
 def check(history: History) -> None:
-    """Fail with everything that is wrong with a history."""
+    """Fail with everything that is wrong with a history, which is then kept in a file."""
     found = [str(violation) for violation in violations(history)]
-    assert not found, "\n".join([f"{len(found)} violations", *found[:20]])
+    if found:
+        with tempfile.NamedTemporaryFile(prefix="history-", suffix=".pickle", delete=False) as file:
+            pickle.dump(history, file)
+        raise AssertionError("\n".join([f"{len(found)} violations in the history in {file.name}", *found[:20]]))

@@ -83,6 +83,12 @@ class _Search:
         self._loose = sorted((one for one in loose if one.returned is not None), key=_end)
         self._seen = {token for one in operations if one.value for token in one.value}
         self._unknown = self._alike([one for one in loose if one.returned is None])
+        # What each write has left, as those who have read it, or a later update of it, have found.
+        self._left_by = {
+            value[number - 1]: value[:number]
+            for value in {one.value for one in operations if one.value}
+            for number in range(1, len(value) + 1)
+        }
         # The earliest reply among the placed ones from each position on.
         self._ends = [math.inf] * (len(self._placed) + 1)
         for position in range(len(self._placed) - 1, -1, -1):
@@ -129,29 +135,36 @@ class _Search:
         placed = self._placed[position] if position < len(self._placed) else None
         fits = [
             (number, after)
-            for number in self._left(taken, first, end)
-            if (after := _applied(state, self._loose[number]))
+            for number in self._not_taken(taken, first, end)
+            if (after := self._applied(state, self._loose[number]))
         ]
         # What finds the workflow as it is and leaves it so may as well come now.
         if found := [number for number, after in fits if after == state]:
             yield _At(position, taken | 1 << found[0], unknown, state)
             return
-        if placed is not None and placed.called <= end and _applied(state, placed) == state:
+        if placed is not None and placed.called <= end and self._applied(state, placed) == state:
             yield _At(position + 1, taken, unknown, state)
             return
         # What is unknown may have had no effect.
         for kind, alike in enumerate(self._unknown):
             used = unknown[kind]
             if used < len(alike) and alike[used].called <= end and not self._is_pointless(state, alike[used]):
-                after = _applied(state, alike[used])
+                after = self._applied(state, alike[used])
                 if after is not None:
                     yield _At(position, taken, (*unknown[:kind], used + 1, *unknown[kind + 1 :]), after)
         for number, after in fits:
             yield _At(position, taken | 1 << number, unknown, after)
-        if placed is not None and placed.called <= end and (after := _applied(state, placed)) is not None:
+        if placed is not None and placed.called <= end and (after := self._applied(state, placed)) is not None:
             yield _At(position + 1, taken, unknown, after)
 
-    def _left(self, taken: int, first: int, end: float) -> Iterator[int]:
+    def _applied(self, state: _State, operation: Operation) -> _State | None:
+        """Return what a call leaves, or None when it cannot have had its reply then, or was found to leave another."""
+        after = _applied(state, operation)
+        if after is not None and self._left_by.get(operation.token, after.value) != after.value:
+            return None
+        return after
+
+    def _not_taken(self, taken: int, first: int, end: float) -> Iterator[int]:
         """Which of the loose ones are left and were called by then."""
         for number in range(first, len(self._loose)):
             if _end(self._loose[number]) - self._longest > end:
