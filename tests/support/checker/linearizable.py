@@ -8,17 +8,19 @@ what became of them) are tried wherever they fit, as in the search of Wing and G
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from support.checker.history import Kind, Operation, Violation
+
+UNSEEN: Final = ("?",)
+"""Stands for all values that nobody has read."""
 
 STEPS_MAX: Final = 300_000
 """Positions of the search before it gives up, which counts as a violation: nobody has shown that it was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(NamedTuple):
     """A workflow between two calls."""
 
     revision: int | None = 0
@@ -95,17 +97,19 @@ class _Search:
             self._ends[position] = min(self._ends[position + 1], _end(self._placed[position]))
         self._longest = max((_end(one) - one.called for one in self._loose), default=0)
         self._all_taken = (1 << len(self._loose)) - 1
-        self._tried: set[_At] = set()
+        self._tried: dict[tuple[int, int, _State], list[tuple[int, ...]]] = {}
+        """What was needed of the unknown ones to get where."""
+        self._steps = 0
         self._farthest = _At(0, 0, (), _State())
 
     def succeeds(self) -> bool:
         waiting = [_At(0, 0, (0,) * len(self._unknown), _State())]
         while waiting:
             at = waiting.pop()
-            if at in self._tried:
+            if self._was_tried(at):
                 continue
-            self._tried.add(at)
-            if len(self._tried) > STEPS_MAX:
+            self._steps += 1
+            if self._steps > STEPS_MAX:
                 return False
             if (at.position, at.taken) > (self._farthest.position, self._farthest.taken):
                 self._farthest = at
@@ -114,10 +118,18 @@ class _Search:
             waiting.extend(self._next(at))
         return False
 
+    def _was_tried(self, at: _At) -> bool:
+        """Whether the search has been there, with no more of the unknown ones used up."""
+        tried = self._tried.setdefault((at.position, at.taken, at.state), [])
+        if any(all(one <= other for one, other in zip(used, at.unknown, strict=True)) for used in tried):
+            return True
+        tried.append(at.unknown)
+        return False
+
     def words(self) -> str:
         """Say where it got stuck."""
         position, taken, _, state = self._farthest
-        tried = f"given up after {STEPS_MAX} orders" if len(self._tried) > STEPS_MAX else "no order explains them"
+        tried = f"given up after {STEPS_MAX} orders" if self._steps > STEPS_MAX else "no order explains them"
         lines = [f"{tried}: {position} of {len(self._placed)} calls placed at the most, and it was then {state}"]
         lines += [f"  before {one}" for one in self._placed[max(0, position - 4) : position]]
         lines += [f"  stuck  {one}" for one in self._placed[position : position + 1]]
@@ -160,9 +172,12 @@ class _Search:
     def _applied(self, state: _State, operation: Operation) -> _State | None:
         """Return what a call leaves, or None when it cannot have had its reply then, or was found to leave another."""
         after = _applied(state, operation)
-        if after is not None and self._left_by.get(operation.token, after.value) != after.value:
-            return None
-        return after
+        if after is None or not operation.token:
+            return after
+        if operation.token not in self._seen:
+            # One value that nobody has read is like another.
+            return after._replace(value=UNSEEN)
+        return after if self._left_by[operation.token] == after.value else None
 
     def _not_taken(self, taken: int, first: int, end: float) -> Iterator[int]:
         """Which of the loose ones are left and were called by then."""
@@ -176,8 +191,7 @@ class _Search:
         """Whether what an unknown call would leave cannot be told from what is there."""
         if operation.kind is Kind.DELETE:
             return not state.present
-        unseen = operation.kind is Kind.SAVE and operation.token not in self._seen
-        return unseen and state.revision is None and operation.expected is None
+        return operation.token not in self._seen and state.revision is None and operation.expected is None
 
     def _alike(self, unknown: Sequence[Operation]) -> list[list[Operation]]:
         """Gather what does the same and is seen by nobody: of those it is enough to try the first."""
