@@ -61,6 +61,8 @@ async def running(folder: Path) -> AsyncIterator[list[Node]]:
             file.write_text(json.dumps(configuration))
             process = await stack.enter_async_context(processes.running([PROGRAM, "--config", file]))
             nodes.append(Node(name, f"nats://127.0.0.1:{ports[number]}", process.pid))
+        for port in ports[:3]:
+            await _listened(port)
         yield nodes
 
 
@@ -85,6 +87,17 @@ def followers_of(nodes: Sequence[Node], leader: str) -> tuple[Node, Node, Node]:
     """The node that leads, and those that follow it."""
     first, *others = sorted(nodes, key=lambda node: node.name != leader)
     return first, others[0], others[1]
+
+
+async def _listened(port: int) -> None:
+    """Wait until a server listens."""
+    async with asyncio.timeout(READY_SECONDS_MAX):
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.02)
 
 
 def _free_ports(count: int) -> list[int]:

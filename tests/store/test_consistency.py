@@ -309,6 +309,21 @@ async def found_by_go(client: Client) -> set[str]:
     return {key for key, there in found.items() if there}
 
 
+async def test_an_index_comes_to_the_end_of_a_bucket_whose_newest_messages_are_gone(
+    cluster: list[NatsServer], leader: str, opened: Opened, tmp_path: Path
+) -> None:
+    _, one, other = parted(cluster, leader)
+    writer, reader = await opened(one), await opened(other)
+    await writer.save(WorkflowState("wf"))
+    async with indexed(reader, tmp_path) as index:
+        for number in range(20):
+            last = await writer.save(WorkflowState(f"gone-{number}"))
+            await writer.compact(f"gone-{number}", last.revision)
+
+            assert [state.workflow_id for state in (await listed(index, Selection(BUCKET)))[0]] == ["wf"]
+            assert await ids_of(reader) == ["wf"]
+
+
 async def test_a_bucket_without_direct_reads_is_read_from_its_leader_and_proves_nothing(
     client: Client, leader: str
 ) -> None:
