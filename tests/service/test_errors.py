@@ -335,6 +335,9 @@ EXAMPLES: list[StoreError] = [
     errors.RevisionForgotten("b", 1, 3),
     errors.WatchTooSlow("b", 3),
     errors.ReplyTooLarge("b", "wf", 2, 1),
+    errors.TooManyCalls("lists", 128),
+    errors.CallTooLong(60, Outcome.UNKNOWN),
+    errors.ReaderStalled(30),
 ]
 
 

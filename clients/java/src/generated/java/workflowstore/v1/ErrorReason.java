@@ -255,6 +255,46 @@ public enum ErrorReason
    * <code>ERROR_REASON_REPLY_TOO_LARGE = 18;</code>
    */
   ERROR_REASON_REPLY_TOO_LARGE(18),
+  /**
+   * <pre>
+   * This server runs as many calls of this kind as it takes, and has not begun this one. `kind` is "calls" (those with
+   * one reply), "lists" (List, ListRevisions and Export), "watches" or "arrivals" (calls whose request has not come),
+   * `limit` how many it runs. Try again, or ask another server. A google.rpc.RetryInfo comes along.
+   * Code RESOURCE_EXHAUSTED.
+   *
+   * Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
+   * "metadata": { "kind": "lists", "limit": "128" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOO_MANY_CALLS = 19;</code>
+   */
+  ERROR_REASON_TOO_MANY_CALLS(19),
+  /**
+   * <pre>
+   * The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
+   * became of it, as for ERROR_REASON_STORAGE_UNAVAILABLE; of a request that has not come in time it is "not_applied".
+   * A google.rpc.RetryInfo comes along. Code DEADLINE_EXCEEDED.
+   *
+   * Example: { "reason": "ERROR_REASON_CALL_TOO_LONG", "domain": "workflowstore",
+   * "metadata": { "limit_seconds": "60", "outcome": "unknown" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_CALL_TOO_LONG = 20;</code>
+   */
+  ERROR_REASON_CALL_TOO_LONG(20),
+  /**
+   * <pre>
+   * The reader of a stream has not read on for so long that the server keeps it no longer. What it had sent by then
+   * comes first: go on after the last message, by its page token or its revision. A server that needs the room for
+   * others waits a second only. A google.rpc.RetryInfo comes along. Code UNAVAILABLE.
+   *
+   * Example: { "reason": "ERROR_REASON_READER_STALLED", "domain": "workflowstore",
+   * "metadata": { "stalled_seconds": "30" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_READER_STALLED = 21;</code>
+   */
+  ERROR_REASON_READER_STALLED(21),
   UNRECOGNIZED(-1),
   ;
 
@@ -504,6 +544,46 @@ public enum ErrorReason
    * <code>ERROR_REASON_REPLY_TOO_LARGE = 18;</code>
    */
   public static final int ERROR_REASON_REPLY_TOO_LARGE_VALUE = 18;
+  /**
+   * <pre>
+   * This server runs as many calls of this kind as it takes, and has not begun this one. `kind` is "calls" (those with
+   * one reply), "lists" (List, ListRevisions and Export), "watches" or "arrivals" (calls whose request has not come),
+   * `limit` how many it runs. Try again, or ask another server. A google.rpc.RetryInfo comes along.
+   * Code RESOURCE_EXHAUSTED.
+   *
+   * Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
+   * "metadata": { "kind": "lists", "limit": "128" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_TOO_MANY_CALLS = 19;</code>
+   */
+  public static final int ERROR_REASON_TOO_MANY_CALLS_VALUE = 19;
+  /**
+   * <pre>
+   * The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
+   * became of it, as for ERROR_REASON_STORAGE_UNAVAILABLE; of a request that has not come in time it is "not_applied".
+   * A google.rpc.RetryInfo comes along. Code DEADLINE_EXCEEDED.
+   *
+   * Example: { "reason": "ERROR_REASON_CALL_TOO_LONG", "domain": "workflowstore",
+   * "metadata": { "limit_seconds": "60", "outcome": "unknown" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_CALL_TOO_LONG = 20;</code>
+   */
+  public static final int ERROR_REASON_CALL_TOO_LONG_VALUE = 20;
+  /**
+   * <pre>
+   * The reader of a stream has not read on for so long that the server keeps it no longer. What it had sent by then
+   * comes first: go on after the last message, by its page token or its revision. A server that needs the room for
+   * others waits a second only. A google.rpc.RetryInfo comes along. Code UNAVAILABLE.
+   *
+   * Example: { "reason": "ERROR_REASON_READER_STALLED", "domain": "workflowstore",
+   * "metadata": { "stalled_seconds": "30" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_READER_STALLED = 21;</code>
+   */
+  public static final int ERROR_REASON_READER_STALLED_VALUE = 21;
 
 
   public final int getNumber() {
@@ -549,6 +629,9 @@ public enum ErrorReason
       case 16: return ERROR_REASON_REVISION_FORGOTTEN;
       case 17: return ERROR_REASON_WATCH_TOO_SLOW;
       case 18: return ERROR_REASON_REPLY_TOO_LARGE;
+      case 19: return ERROR_REASON_TOO_MANY_CALLS;
+      case 20: return ERROR_REASON_CALL_TOO_LONG;
+      case 21: return ERROR_REASON_READER_STALLED;
       default: return null;
     }
   }

@@ -36,7 +36,7 @@ public final class ErrorReasonProto extends com.google.protobuf.GeneratedFile {
   static {
     java.lang.String[] descriptorData = {
       "\n#workflowstore/v1/error_reason.proto\022\020w" +
-      "orkflowstore.v1*\227\005\n\013ErrorReason\022\034\n\030ERROR" +
+      "orkflowstore.v1*\371\005\n\013ErrorReason\022\034\n\030ERROR" +
       "_REASON_UNSPECIFIED\020\000\022 \n\034ERROR_REASON_IN" +
       "VALID_REQUEST\020\001\022#\n\037ERROR_REASON_WORKFLOW" +
       "_NOT_FOUND\020\002\022(\n$ERROR_REASON_WORKFLOW_AL" +
@@ -53,10 +53,13 @@ public final class ErrorReasonProto extends com.google.protobuf.GeneratedFile {
       "ON_INDEX_BEHIND\020\017\022#\n\037ERROR_REASON_REVISI" +
       "ON_FORGOTTEN\020\020\022\037\n\033ERROR_REASON_WATCH_TOO" +
       "_SLOW\020\021\022 \n\034ERROR_REASON_REPLY_TOO_LARGE\020" +
-      "\022B\205\001\n\020workflowstore.v1B\020ErrorReasonProto" +
-      "P\001\242\002\003WXX\252\002\020Workflowstore.V1\312\002\020Workflowst" +
-      "ore\\V1\342\002\034Workflowstore\\V1\\GPBMetadata\352\002\021" +
-      "Workflowstore::V1b\006proto3"
+      "\022\022\037\n\033ERROR_REASON_TOO_MANY_CALLS\020\023\022\036\n\032ER" +
+      "ROR_REASON_CALL_TOO_LONG\020\024\022\037\n\033ERROR_REAS" +
+      "ON_READER_STALLED\020\025B\205\001\n\020workflowstore.v1" +
+      "B\020ErrorReasonProtoP\001\242\002\003WXX\252\002\020Workflowsto" +
+      "re.V1\312\002\020Workflowstore\\V1\342\002\034Workflowstore" +
+      "\\V1\\GPBMetadata\352\002\021Workflowstore::V1b\006pro" +
+      "to3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
