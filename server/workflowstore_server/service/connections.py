@@ -89,6 +89,8 @@ def channel_options(options: ConnectionOptions) -> tuple[tuple[str, int], ...]:
         ("grpc.max_connection_age_grace_ms", _ms(options.age_grace_seconds)),
         ("grpc.keepalive_time_ms", _ms(options.keepalive_seconds)),
         ("grpc.keepalive_timeout_ms", _ms(options.keepalive_timeout_seconds)),
+        # Of pings that gRPC sends to measure the connection; while one is not answered it sends none to keep it alive.
+        ("grpc.http2.ping_timeout_ms", _ms(options.keepalive_timeout_seconds)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(options.ping_seconds_min)),
         ("grpc.http2.max_ping_strikes", 2),
