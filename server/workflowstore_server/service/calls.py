@@ -100,8 +100,8 @@ class Call:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for its reader, and has not been ended for that."""
-        return self.sending_bytes > 0 and self._ended_by is None
+        """Whether it waits for its reader."""
+        return self.sending_bytes > 0
 
     def __enter__(self) -> None:
         """Arrive. Raises: ShuttingDown, TooManyCalls."""
@@ -119,10 +119,14 @@ class Call:
     def begin(self) -> None:
         """Begin to work, with the request. Raises: TooManyCalls."""
         self._calls.make_room(self.budget)
-        del self._place[self]
-        self._place = self.budget.running
+        self.move(self.budget.running)
         self.since = self._calls.now()
-        self._place[self] = None
+
+    def move(self, place: "dict[Call, None]") -> None:
+        """Be counted there from now on."""
+        del self._place[self]
+        self._place = place
+        place[self] = None
 
     def sending(self, size_bytes: int) -> None:
         """A message of this size goes out."""
@@ -171,6 +175,8 @@ class Calls:
         """Calls that have arrived, those that were refused included."""
         self.arriving: dict[Call, None] = {}
         """Those whose request has not come, the oldest first."""
+        self._given_up: dict[Call, None] = {}
+        """Streams that have been ended because nobody reads them, and have not noticed yet."""
         self._unread_bytes = 0
         self._closed = False
 
@@ -217,7 +223,7 @@ class Calls:
             self._end_old(self.arriving, REQUEST_SECONDS_MAX, Outcome.NOT_APPLIED)
             self._end_old(self.unary.running, self._options.call_seconds_max, Outcome.UNKNOWN)
             for budget in (self.lists, self.watches):
-                for call in budget.running:
+                for call in list(budget.running):
                     if call.is_waiting:
                         self._give_up(call, self._options.stall_seconds_max)
 
@@ -234,7 +240,8 @@ class Calls:
         stalled_seconds = self.now() - call.since
         if stalled_seconds < seconds or self._unread_bytes + call.sending_bytes > UNREAD_BYTES_MAX:
             return False
-        # Its status waits behind the message.
+        # Its place is free at once, while its status waits behind the message.
+        call.move(self._given_up)
         call.unread_bytes = call.sending_bytes
         self._unread_bytes += call.unread_bytes
         call.end(ReaderStalled(round(stalled_seconds)))
