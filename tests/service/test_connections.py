@@ -93,7 +93,7 @@ async def test_what_is_beyond_the_streams_of_a_connection_is_refused(served: Ser
         refused = await connection.until(http2.RST_STREAM)
         assert refused.stream == 2 * connections.STREAMS_MAX + 1
         assert int.from_bytes(refused.payload, "big") == http2.REFUSED_STREAM
-        await until(lambda: _true(len(service._calls.arriving) == connections.STREAMS_MAX))
+        await until(lambda: _true(len(service._calls.arriving.running) == connections.STREAMS_MAX))
 
 
 async def _true(value: bool) -> bool:

@@ -31,6 +31,9 @@ CHUNK_BYTES = 900_000
 SMALL_WINDOW = (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0))
 """Options of a channel that takes in 64 KiB of a stream which nobody reads."""
 
+OWN = ("grpc.use_local_subchannel_pool", 1)
+"""Option of a channel whose connection others do not share."""
+
 Served = Callable[..., AbstractAsyncContextManager[Service]]
 
 
@@ -102,7 +105,7 @@ async def stalled(service: Service, count: int) -> None:
     """Wait until so many Lists wait for their readers."""
 
     async def are() -> bool:
-        return sum(1 for call in service._calls.lists.running if call.is_waiting) == count
+        return sum(1 for call in service._calls.lists.running if call.sending_bytes) == count
 
     await until(are)
 
@@ -129,23 +132,37 @@ async def _true(value: bool) -> bool:
     return value
 
 
+async def test_who_takes_all_that_is_to_be_had_leaves_places_for_others(store: SlowStore, served: Served) -> None:
+    async with served(calls_max=8) as service, stub_of(service, OWN) as greedy, stub_of(service) as modest:
+        many = [asyncio.ensure_future(greedy.Save(save(f"wf-{number}"))) for number in range(8)]
+        await until(lambda: _true(sum(call.done() for call in many) == 3))
+
+        one = asyncio.ensure_future(modest.Save(save("one")))
+
+        await until(lambda: _true(store.saves == 6))
+        store.go_on.set()
+        await one
+        outcomes = await asyncio.gather(*many, return_exceptions=True)
+        assert sum(isinstance(outcome, grpc.aio.AioRpcError) for outcome in outcomes) == 3
+
+
 async def test_lists_that_nobody_reads_take_the_places_of_lists_alone(store: SlowStore, served: Served) -> None:
     fill(store, 12)
     store.go_on.set()
     async with (
-        served(lists_max=3) as service,
+        served(lists_max=2) as service,
         stub_of(service, *SMALL_WINDOW) as hostile,
         stub_of(service) as stub,
         grpc.aio.insecure_channel(service.address) as channel,
     ):
-        unread = [hostile.List(full()) for _ in range(3)]
+        unread = [hostile.List(full()) for _ in range(2)]
         await asyncio.gather(*[call.read() for call in unread])
-        await stalled(service, 3)
+        await stalled(service, 2)
 
         _, refused = await stream_failure(stub.List(pb.ListRequest()))
 
         assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
-        assert refused.metadata == {"kind": "lists", "limit": "3"}
+        assert refused.metadata == {"kind": "lists", "limit": "2"}
         await stub.Save(save("another"))
         assert (await stub.Load(pb.LoadRequest(workflow_id="another"))).state.workflow_id == "another"
         assert (await stub.Count(pb.CountRequest())).count == 13

@@ -76,7 +76,7 @@ class Boundary:
         writes = method.rpartition("/")[2] in WRITES
 
         async def handle(_: object, context: Context) -> Any:
-            call = Call(self._calls, self._calls.unary, writes=writes)
+            call = Call(self._calls, self._calls.unary, context.peer(), writes=writes)
             try:
                 with call:
                     request = decode(await context.read())
@@ -97,7 +97,7 @@ class Boundary:
         budget = self._calls.watches if method.endswith("/Watch") else self._calls.lists
 
         async def handle(_: object, context: Context) -> None:
-            call = Call(self._calls, budget)
+            call = Call(self._calls, budget, context.peer())
             try:
                 with call:
                     request = decode(await context.read())

@@ -56,15 +56,43 @@ class CallOptions:
 
 
 class Budget:
-    """The places for one kind of call, apart from those of the others so that none takes theirs."""
+    """The places for one kind of call, apart from those of the others so that none takes theirs.
 
-    __slots__ = ("limit", "name", "running")
+    A connection may have as many of them as it leaves free, so that those who have few get one however many there are
+    who take all that they can.
+    """
+
+    __slots__ = ("_by_peer", "limit", "name", "running")
 
     def __init__(self, name: str, limit: int) -> None:
         self.name = name
         self.limit = limit
         self.running: dict[Call, None] = {}
         """Those that have a place, the oldest first."""
+        self._by_peer: dict[str, int] = {}
+
+    def add(self, call: "Call") -> None:
+        """Give a call a place."""
+        self.running[call] = None
+        self._by_peer[call.peer] = self._by_peer.get(call.peer, 0) + 1
+
+    def remove(self, call: "Call") -> None:
+        """Take the place of a call back."""
+        del self.running[call]
+        count = self._by_peer.pop(call.peer) - 1
+        if count:
+            self._by_peer[call.peer] = count
+
+    def has_room(self, peer: str) -> bool:
+        """Whether there is a place for one more call of this connection."""
+        taken = len(self.running)
+        return taken < self.limit and taken + self._by_peer.get(peer, 0) <= self.limit
+
+    def longest_waiting(self, peer: str) -> "Call | None":
+        """The stream that waits longest for its reader, of this connection and those that have as many or more."""
+        own = self._by_peer.get(peer, 0)
+        waiting = [call for call in self.running if call.sending_bytes and self._by_peer[call.peer] >= own]
+        return min(waiting, key=lambda call: call.since, default=None)
 
 
 class Call:
@@ -77,19 +105,22 @@ class Call:
         "_place",
         "_task",
         "budget",
+        "peer",
         "sending_bytes",
         "since",
         "unread_bytes",
         "writes",
     )
 
-    def __init__(self, calls: "Calls", budget: Budget, *, writes: bool = False) -> None:
+    def __init__(self, calls: "Calls", budget: Budget, peer: str, *, writes: bool = False) -> None:
         self._calls = calls
         self._place = calls.arriving
         self._task: asyncio.Task[object] | None = None
         self._ended_by: StoreError | None = None
         self._cancels = 0
         self.budget = budget
+        self.peer = peer
+        """Its connection, as gRPC names it."""
         self.writes = writes
         self.since = 0.0
         """When it arrived, when it was begun, or when the message was ready that waits for its reader."""
@@ -98,35 +129,30 @@ class Call:
         self.unread_bytes = 0
         """The same once its stream has been ended for that."""
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it waits for its reader."""
-        return self.sending_bytes > 0
-
     def __enter__(self) -> None:
         """Arrive. Raises: ShuttingDown, TooManyCalls."""
         self._task = asyncio.current_task()
-        self._calls.arrive(self.budget)
+        self._calls.arrive(self)
         self.since = self._calls.now()
-        self._place[self] = None
+        self._place.add(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        del self._place[self]
+        self._place.remove(self)
         self._calls.leave()
 
     def begin(self) -> None:
         """Begin to work, with the request. Raises: TooManyCalls."""
-        self._calls.make_room(self.budget)
-        self.move(self.budget.running)
+        self._calls.make_room(self)
+        self.move(self.budget)
         self.since = self._calls.now()
 
-    def move(self, place: "dict[Call, None]") -> None:
+    def move(self, place: Budget) -> None:
         """Be counted there from now on."""
-        del self._place[self]
+        self._place.remove(self)
         self._place = place
-        place[self] = None
+        place.add(self)
 
     def sending(self, size_bytes: int) -> None:
         """A message of this size goes out."""
@@ -173,9 +199,9 @@ class Calls:
         """Whether streams end after the message that they are sending."""
         self.arrived = 0
         """Calls that have arrived, those that were refused included."""
-        self.arriving: dict[Call, None] = {}
-        """Those whose request has not come, the oldest first."""
-        self._given_up: dict[Call, None] = {}
+        self.arriving = Budget("arrivals", ARRIVALS_MAX)
+        """Those whose request has not come."""
+        self._given_up = Budget("given up", options.lists_max + options.watches_max)
         """Streams that have been ended because nobody reads them, and have not noticed yet."""
         self._unread_bytes = 0
         self._closed = False
@@ -184,31 +210,31 @@ class Calls:
         """Let no more begin."""
         self._closed = True
 
-    def arrive(self, budget: Budget) -> None:
+    def arrive(self, call: Call) -> None:
         """Let a call arrive. Raises: ShuttingDown, TooManyCalls."""
         self.arrived += 1
         if self._closed:
             raise ShuttingDown
         # Its request need not be read to be refused.
-        self.make_room(budget)
-        if len(self.arriving) >= ARRIVALS_MAX:
-            next(iter(self.arriving)).end(TooManyCalls("arrivals", ARRIVALS_MAX))
+        self.make_room(call)
+        if len(self.arriving.running) >= ARRIVALS_MAX:
+            next(iter(self.arriving.running)).end(TooManyCalls("arrivals", ARRIVALS_MAX))
         self.idle.clear()
 
     def leave(self) -> None:
         """Take note that a call is gone."""
-        if not (self.unary.running or self.arriving or self.lists.running or self.watches.running):
+        if not (self.unary.running or self.arriving.running or self.lists.running or self.watches.running):
             self.idle.set()
 
-    def make_room(self, budget: Budget) -> None:
-        """Find a place for one more, if need be that of the stream that waits longest for its reader.
+    def make_room(self, call: Call) -> None:
+        """Find a place for a call, if need be that of the stream that waits longest for its reader.
 
         Raises: TooManyCalls.
         """
-        if len(budget.running) < budget.limit:
+        budget = call.budget
+        if budget.has_room(call.peer):
             return
-        waiting = [call for call in budget.running if call.is_waiting]
-        longest = min(waiting, key=lambda call: call.since, default=None)
+        longest = budget.longest_waiting(call.peer)
         if longest is None or not self._give_up(longest, PRESSED_SECONDS):
             raise TooManyCalls(budget.name, budget.limit)
 
@@ -220,11 +246,11 @@ class Calls:
         """End what takes too long, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self._end_old(self.arriving, REQUEST_SECONDS_MAX, Outcome.NOT_APPLIED)
+            self._end_old(self.arriving.running, REQUEST_SECONDS_MAX, Outcome.NOT_APPLIED)
             self._end_old(self.unary.running, self._options.call_seconds_max, Outcome.UNKNOWN)
             for budget in (self.lists, self.watches):
                 for call in list(budget.running):
-                    if call.is_waiting:
+                    if call.sending_bytes:
                         self._give_up(call, self._options.stall_seconds_max)
 
     def _end_old(self, calls: dict[Call, None], seconds: float, outcome: Outcome) -> None:
