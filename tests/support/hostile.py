@@ -31,8 +31,8 @@ STREAMS = 100
 NARROW = (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0), ("grpc.use_local_subchannel_pool", 1))
 
 
-def ready() -> None:
-    print("ready", flush=True)
+def ready(*facts: object) -> None:
+    print("ready", *facts, flush=True)  # noqa: T201
 
 
 async def idle(address: str, count: int) -> None:
@@ -82,7 +82,7 @@ async def unread_lists(address: str, count: int) -> None:
     stubs: list[Any] = [WorkflowStoreStub(grpc.aio.insecure_channel(address, NARROW)) for _ in range(0, count, STREAMS)]
     beginning = [asyncio.create_task(unread(stubs[number // STREAMS])) for number in range(count)]
     await asyncio.wait(beginning, timeout=20)
-    print("ready", len(begun), flush=True)
+    ready(len(begun))
     await asyncio.gather(*beginning)
     await asyncio.Event().wait()
 

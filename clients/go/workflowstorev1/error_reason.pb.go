@@ -175,7 +175,7 @@ const (
 	//
 	// Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
 	//
-	//	"metadata": { "kind": "lists", "limit": "128" } }
+	//	"metadata": { "kind": "lists", "limit": "64" } }
 	ErrorReason_ERROR_REASON_TOO_MANY_CALLS ErrorReason = 19
 	// The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
 	// became of it, as for ERROR_REASON_STORAGE_UNAVAILABLE; of a request that has not come in time it is "not_applied".

@@ -90,7 +90,7 @@ SETTINGS: Final = (
     ),
     Setting("reflection", "boolean", "Describe the API to tools such as grpcurl.", True),
     Setting("calls-max", "integer", "Calls with one reply at once; more are refused.", 2048, "N", 1, 1_000_000),
-    Setting("lists-max", "integer", "Lists, exports and histories at once.", 128, "N", 1, 100_000),
+    Setting("lists-max", "integer", "Lists, exports and histories at once.", 64, "N", 1, 100_000),
     Setting("watches-max", "integer", "Watches at once.", 4096, "N", 1, 1_000_000),
     Setting("drain-seconds", "seconds", "How long running calls may take at the stop.", 30.0, "SECONDS", 0, 3600),
     Setting("log-format", "choice", "Form of the log on standard error.", "human", choices=("human", "json")),

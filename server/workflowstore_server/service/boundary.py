@@ -83,7 +83,8 @@ class Boundary:
                     call.begin()
                     return await behavior(request, context)
             except BaseException as error:
-                await self._end(method, call, error, context)
+                sent = _sent(method, call.failure(error), context)
+            return await self._end(call, sent, context)
 
         return handle
 
@@ -96,36 +97,52 @@ class Boundary:
     ) -> Callable[[object, Context], Awaitable[None]]:
         budget = self._calls.watches if method.endswith("/Watch") else self._calls.lists
 
+        async def send(call: Call, context: Context) -> None:
+            with call:
+                request = decode(await context.read())
+                call.begin()
+                async with aclosing(behavior(request, context)) as messages:
+                    async for message in messages:
+                        # A List has its states ready for the wire.
+                        sent = message if isinstance(message, bytes) else serialize(message)
+                        call.sending(len(sent))
+                        await _write(sent, context)
+                        call.sent()
+
         async def handle(_: object, context: Context) -> None:
             call = Call(self._calls, budget, context.peer())
             try:
-                with call:
-                    request = decode(await context.read())
-                    call.begin()
-                    async with aclosing(behavior(request, context)) as messages:
-                        async for message in messages:
-                            # A List has its states ready for the wire.
-                            sent = message if isinstance(message, bytes) else serialize(message)
-                            call.sending(len(sent))
-                            await context.write(sent)
-                            call.sent()
+                await send(call, context)
             except BaseException as error:
-                await self._end(method, call, error, context)
+                sent = _sent(method, call.failure(error), context)
+            else:
+                return
+            # Neither the messages nor the failure are kept until the status gets through.
+            await self._end(call, sent, context)
 
         return handle
 
-    async def _end(self, method: str, call: Call, error: BaseException, context: Context) -> None:
-        sent = _sent(method, call.failure(error), context)
+    async def _end(self, call: Call, sent: grpc.Status, context: Context) -> None:
         try:
             # It waits behind a message that the reader has not taken, maybe for long.
             await context.abort_with_status(sent)
         except grpc.aio.AbortError:
             raise
-        except Exception as gone:
-            # There is nobody to tell any more, which is no failure of this server's.
-            raise asyncio.CancelledError from gone
+        except Exception as error:
+            raise asyncio.CancelledError from error
         finally:
             self._calls.told(call)
+
+
+class _ClientGone(Exception):
+    """There is nobody to tell any more, which is no failure of this server's."""
+
+
+async def _write(message: bytes, context: Context) -> None:
+    try:
+        await context.write(message)
+    except Exception as error:
+        raise _ClientGone from error
 
 
 def _decoder(method: str, deserialize: Decode) -> Decode:
@@ -155,6 +172,8 @@ def _status_of(method: str, error: BaseException, context: Context) -> Status:
     if isinstance(error, StoreError):
         retried = any(key == PREVIOUS_ATTEMPTS for key, _ in context.invocation_metadata() or ())
         return status.status_of(error, retried=retried)
+    if isinstance(error, _ClientGone):
+        raise asyncio.CancelledError from error
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is None or task.cancelling():

@@ -26,7 +26,7 @@ REQUEST_SECONDS_MAX: Final = 30.0
 PRESSED_SECONDS: Final = 1.0
 """How long a stream may wait for its reader when others need its place."""
 
-UNREAD_BYTES_MAX: Final = 256 * 1024 * 1024
+UNREAD_BYTES_MAX: Final = 128 * 1024 * 1024
 """Bytes of messages that gRPC keeps for readers whose streams have ended. It lets go of them when the reader reads on,
 cancels, or is gone; beyond it a stream keeps its place, so that no others come."""
 
@@ -41,8 +41,9 @@ class CallOptions:
     calls_max: int = 2048
     """Calls with one reply at once: half a second of work for a server. More would only make all of them later."""
 
-    lists_max: int = 128
-    """List, ListRevisions and Export at once. Each has up to three chunks in memory, 1 MiB or one state each."""
+    lists_max: int = 64
+    """List, ListRevisions and Export at once. One that is not read has up to four chunks in memory, of 1 MiB or
+    one state each."""
 
     watches_max: int = 4096
     """Watch at once. A thousand cost 20 MiB."""

@@ -170,7 +170,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Code RESOURCE_EXHAUSTED.
 
     Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
-               "metadata": { "kind": "lists", "limit": "128" } }
+               "metadata": { "kind": "lists", "limit": "64" } }
     """
     ERROR_REASON_CALL_TOO_LONG: _ErrorReason.ValueType  # 20
     """The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
@@ -344,7 +344,7 @@ one reply), "lists" (List, ListRevisions and Export), "watches" or "arrivals" (c
 Code RESOURCE_EXHAUSTED.
 
 Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
-           "metadata": { "kind": "lists", "limit": "128" } }
+           "metadata": { "kind": "lists", "limit": "64" } }
 """
 ERROR_REASON_CALL_TOO_LONG: ErrorReason.ValueType  # 20
 """The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what

@@ -245,7 +245,7 @@ export enum ErrorReason {
    * Code RESOURCE_EXHAUSTED.
    *
    * Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
-   *            "metadata": { "kind": "lists", "limit": "128" } }
+   *            "metadata": { "kind": "lists", "limit": "64" } }
    *
    * @generated from enum value: ERROR_REASON_TOO_MANY_CALLS = 19;
    */

@@ -263,7 +263,7 @@ public enum ErrorReason
    * Code RESOURCE_EXHAUSTED.
    *
    * Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
-   * "metadata": { "kind": "lists", "limit": "128" } }
+   * "metadata": { "kind": "lists", "limit": "64" } }
    * </pre>
    *
    * <code>ERROR_REASON_TOO_MANY_CALLS = 19;</code>
@@ -552,7 +552,7 @@ public enum ErrorReason
    * Code RESOURCE_EXHAUSTED.
    *
    * Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
-   * "metadata": { "kind": "lists", "limit": "128" } }
+   * "metadata": { "kind": "lists", "limit": "64" } }
    * </pre>
    *
    * <code>ERROR_REASON_TOO_MANY_CALLS = 19;</code>
