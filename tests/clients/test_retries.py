@@ -60,7 +60,7 @@ def test_the_service_config_has_every_unary_call_and_no_other():
     unary = [method.name for method in service.methods if not method.server_streaming]
     assert methods["name"] == [{"service": service.full_name, "method": name} for name in unary]
     assert methods["retryPolicy"]["maxAttempts"] == ATTEMPTS_MAX
-    assert methods["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]
+    assert methods["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"]
     # The most that gRPC takes: a server that restarts under hundreds of calls is no reason to give them up.
     assert config["retryThrottling"] == {"maxTokens": 1000, "tokenRatio": 1}
 
@@ -94,6 +94,14 @@ async def test_retries_stop_when_hundreds_of_calls_fail(server):
         before = len(server.requests)
         await fails()
         assert len(server.requests) == before + 1
+
+
+async def test_a_call_that_meets_a_server_as_it_stops_is_sent_again(colour, server, client, call):
+    reply, method, arguments, keywords = CALLS[call]
+    # What gRPC says for a call that has arrived and was not begun.
+    script(server, call, refusal(grpc.StatusCode.CANCELLED), replying(reply))
+    await colour.call(getattr(client, method), *arguments, **keywords)
+    assert server.requests[0] == server.requests[1]
 
 
 async def test_a_call_that_the_server_has_no_place_for_is_sent_again(colour, server, client, call):
