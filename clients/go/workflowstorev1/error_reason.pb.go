@@ -176,7 +176,7 @@ const (
 	// Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
 	//
 	//	"metadata": { "kind": "lists", "limit": "64" } }
-	ErrorReason_ERROR_REASON_TOO_MANY_CALLS ErrorReason = 19
+	ErrorReason_ERROR_REASON_TOO_MANY_CALLS ErrorReason = 20
 	// The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
 	// became of it, as for ERROR_REASON_STORAGE_UNAVAILABLE; of a request that has not come in time it is "not_applied".
 	// A google.rpc.RetryInfo comes along. Code DEADLINE_EXCEEDED.
@@ -184,7 +184,7 @@ const (
 	// Example: { "reason": "ERROR_REASON_CALL_TOO_LONG", "domain": "workflowstore",
 	//
 	//	"metadata": { "limit_seconds": "60", "outcome": "unknown" } }
-	ErrorReason_ERROR_REASON_CALL_TOO_LONG ErrorReason = 20
+	ErrorReason_ERROR_REASON_CALL_TOO_LONG ErrorReason = 21
 	// The reader of a stream has not read on for so long that the server keeps it no longer. What it had sent by then
 	// comes first: go on after the last message, by its page token or its revision. A server that needs the room for
 	// others waits a second only. A google.rpc.RetryInfo comes along. Code UNAVAILABLE.
@@ -192,7 +192,7 @@ const (
 	// Example: { "reason": "ERROR_REASON_READER_STALLED", "domain": "workflowstore",
 	//
 	//	"metadata": { "stalled_seconds": "30" } }
-	ErrorReason_ERROR_REASON_READER_STALLED ErrorReason = 21
+	ErrorReason_ERROR_REASON_READER_STALLED ErrorReason = 22
 )
 
 // Enum value maps for ErrorReason.
@@ -217,9 +217,9 @@ var (
 		16: "ERROR_REASON_REVISION_FORGOTTEN",
 		17: "ERROR_REASON_WATCH_TOO_SLOW",
 		18: "ERROR_REASON_REPLY_TOO_LARGE",
-		19: "ERROR_REASON_TOO_MANY_CALLS",
-		20: "ERROR_REASON_CALL_TOO_LONG",
-		21: "ERROR_REASON_READER_STALLED",
+		20: "ERROR_REASON_TOO_MANY_CALLS",
+		21: "ERROR_REASON_CALL_TOO_LONG",
+		22: "ERROR_REASON_READER_STALLED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -241,9 +241,9 @@ var (
 		"ERROR_REASON_REVISION_FORGOTTEN":      16,
 		"ERROR_REASON_WATCH_TOO_SLOW":          17,
 		"ERROR_REASON_REPLY_TOO_LARGE":         18,
-		"ERROR_REASON_TOO_MANY_CALLS":          19,
-		"ERROR_REASON_CALL_TOO_LONG":           20,
-		"ERROR_REASON_READER_STALLED":          21,
+		"ERROR_REASON_TOO_MANY_CALLS":          20,
+		"ERROR_REASON_CALL_TOO_LONG":           21,
+		"ERROR_REASON_READER_STALLED":          22,
 	}
 )
 
@@ -300,9 +300,9 @@ const file_workflowstore_v1_error_reason_proto_rawDesc = "" +
 	"\x1fERROR_REASON_REVISION_FORGOTTEN\x10\x10\x12\x1f\n" +
 	"\x1bERROR_REASON_WATCH_TOO_SLOW\x10\x11\x12 \n" +
 	"\x1cERROR_REASON_REPLY_TOO_LARGE\x10\x12\x12\x1f\n" +
-	"\x1bERROR_REASON_TOO_MANY_CALLS\x10\x13\x12\x1e\n" +
-	"\x1aERROR_REASON_CALL_TOO_LONG\x10\x14\x12\x1f\n" +
-	"\x1bERROR_REASON_READER_STALLED\x10\x15B\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
+	"\x1bERROR_REASON_TOO_MANY_CALLS\x10\x14\x12\x1e\n" +
+	"\x1aERROR_REASON_CALL_TOO_LONG\x10\x15\x12\x1f\n" +
+	"\x1bERROR_REASON_READER_STALLED\x10\x16B\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
 
 var (
 	file_workflowstore_v1_error_reason_proto_rawDescOnce sync.Once

@@ -163,7 +163,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
                "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "size_bytes": "524288",
                              "limit_bytes": "4128768" } }
     """
-    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 19
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 20
     """This server runs as many calls of this kind as it takes, and has not begun this one. `kind` is "calls" (those with
     one reply), "lists" (List, ListRevisions and Export), "watches" or "arrivals" (calls whose request has not come),
     `limit` how many it runs. Try again, or ask another server. A google.rpc.RetryInfo comes along.
@@ -172,7 +172,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
                "metadata": { "kind": "lists", "limit": "64" } }
     """
-    ERROR_REASON_CALL_TOO_LONG: _ErrorReason.ValueType  # 20
+    ERROR_REASON_CALL_TOO_LONG: _ErrorReason.ValueType  # 21
     """The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
     became of it, as for ERROR_REASON_STORAGE_UNAVAILABLE; of a request that has not come in time it is "not_applied".
     A google.rpc.RetryInfo comes along. Code DEADLINE_EXCEEDED.
@@ -180,7 +180,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: { "reason": "ERROR_REASON_CALL_TOO_LONG", "domain": "workflowstore",
                "metadata": { "limit_seconds": "60", "outcome": "unknown" } }
     """
-    ERROR_REASON_READER_STALLED: _ErrorReason.ValueType  # 21
+    ERROR_REASON_READER_STALLED: _ErrorReason.ValueType  # 22
     """The reader of a stream has not read on for so long that the server keeps it no longer. What it had sent by then
     comes first: go on after the last message, by its page token or its revision. A server that needs the room for
     others waits a second only. A google.rpc.RetryInfo comes along. Code UNAVAILABLE.
@@ -337,7 +337,7 @@ Example: { "reason": "ERROR_REASON_REPLY_TOO_LARGE", "domain": "workflowstore",
            "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "size_bytes": "524288",
                          "limit_bytes": "4128768" } }
 """
-ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 19
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 20
 """This server runs as many calls of this kind as it takes, and has not begun this one. `kind` is "calls" (those with
 one reply), "lists" (List, ListRevisions and Export), "watches" or "arrivals" (calls whose request has not come),
 `limit` how many it runs. Try again, or ask another server. A google.rpc.RetryInfo comes along.
@@ -346,7 +346,7 @@ Code RESOURCE_EXHAUSTED.
 Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
            "metadata": { "kind": "lists", "limit": "64" } }
 """
-ERROR_REASON_CALL_TOO_LONG: ErrorReason.ValueType  # 20
+ERROR_REASON_CALL_TOO_LONG: ErrorReason.ValueType  # 21
 """The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
 became of it, as for ERROR_REASON_STORAGE_UNAVAILABLE; of a request that has not come in time it is "not_applied".
 A google.rpc.RetryInfo comes along. Code DEADLINE_EXCEEDED.
@@ -354,7 +354,7 @@ A google.rpc.RetryInfo comes along. Code DEADLINE_EXCEEDED.
 Example: { "reason": "ERROR_REASON_CALL_TOO_LONG", "domain": "workflowstore",
            "metadata": { "limit_seconds": "60", "outcome": "unknown" } }
 """
-ERROR_REASON_READER_STALLED: ErrorReason.ValueType  # 21
+ERROR_REASON_READER_STALLED: ErrorReason.ValueType  # 22
 """The reader of a stream has not read on for so long that the server keeps it no longer. What it had sent by then
 comes first: go on after the last message, by its page token or its revision. A server that needs the room for
 others waits a second only. A google.rpc.RetryInfo comes along. Code UNAVAILABLE.

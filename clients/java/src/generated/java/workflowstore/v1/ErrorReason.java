@@ -266,9 +266,9 @@ public enum ErrorReason
    * "metadata": { "kind": "lists", "limit": "64" } }
    * </pre>
    *
-   * <code>ERROR_REASON_TOO_MANY_CALLS = 19;</code>
+   * <code>ERROR_REASON_TOO_MANY_CALLS = 20;</code>
    */
-  ERROR_REASON_TOO_MANY_CALLS(19),
+  ERROR_REASON_TOO_MANY_CALLS(20),
   /**
    * <pre>
    * The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
@@ -279,9 +279,9 @@ public enum ErrorReason
    * "metadata": { "limit_seconds": "60", "outcome": "unknown" } }
    * </pre>
    *
-   * <code>ERROR_REASON_CALL_TOO_LONG = 20;</code>
+   * <code>ERROR_REASON_CALL_TOO_LONG = 21;</code>
    */
-  ERROR_REASON_CALL_TOO_LONG(20),
+  ERROR_REASON_CALL_TOO_LONG(21),
   /**
    * <pre>
    * The reader of a stream has not read on for so long that the server keeps it no longer. What it had sent by then
@@ -292,9 +292,9 @@ public enum ErrorReason
    * "metadata": { "stalled_seconds": "30" } }
    * </pre>
    *
-   * <code>ERROR_REASON_READER_STALLED = 21;</code>
+   * <code>ERROR_REASON_READER_STALLED = 22;</code>
    */
-  ERROR_REASON_READER_STALLED(21),
+  ERROR_REASON_READER_STALLED(22),
   UNRECOGNIZED(-1),
   ;
 
@@ -555,9 +555,9 @@ public enum ErrorReason
    * "metadata": { "kind": "lists", "limit": "64" } }
    * </pre>
    *
-   * <code>ERROR_REASON_TOO_MANY_CALLS = 19;</code>
+   * <code>ERROR_REASON_TOO_MANY_CALLS = 20;</code>
    */
-  public static final int ERROR_REASON_TOO_MANY_CALLS_VALUE = 19;
+  public static final int ERROR_REASON_TOO_MANY_CALLS_VALUE = 20;
   /**
    * <pre>
    * The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
@@ -568,9 +568,9 @@ public enum ErrorReason
    * "metadata": { "limit_seconds": "60", "outcome": "unknown" } }
    * </pre>
    *
-   * <code>ERROR_REASON_CALL_TOO_LONG = 20;</code>
+   * <code>ERROR_REASON_CALL_TOO_LONG = 21;</code>
    */
-  public static final int ERROR_REASON_CALL_TOO_LONG_VALUE = 20;
+  public static final int ERROR_REASON_CALL_TOO_LONG_VALUE = 21;
   /**
    * <pre>
    * The reader of a stream has not read on for so long that the server keeps it no longer. What it had sent by then
@@ -581,9 +581,9 @@ public enum ErrorReason
    * "metadata": { "stalled_seconds": "30" } }
    * </pre>
    *
-   * <code>ERROR_REASON_READER_STALLED = 21;</code>
+   * <code>ERROR_REASON_READER_STALLED = 22;</code>
    */
-  public static final int ERROR_REASON_READER_STALLED_VALUE = 21;
+  public static final int ERROR_REASON_READER_STALLED_VALUE = 22;
 
 
   public final int getNumber() {
@@ -629,9 +629,9 @@ public enum ErrorReason
       case 16: return ERROR_REASON_REVISION_FORGOTTEN;
       case 17: return ERROR_REASON_WATCH_TOO_SLOW;
       case 18: return ERROR_REASON_REPLY_TOO_LARGE;
-      case 19: return ERROR_REASON_TOO_MANY_CALLS;
-      case 20: return ERROR_REASON_CALL_TOO_LONG;
-      case 21: return ERROR_REASON_READER_STALLED;
+      case 20: return ERROR_REASON_TOO_MANY_CALLS;
+      case 21: return ERROR_REASON_CALL_TOO_LONG;
+      case 22: return ERROR_REASON_READER_STALLED;
       default: return null;
     }
   }
