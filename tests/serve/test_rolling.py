@@ -33,8 +33,8 @@ class Work:
         self._client = client
         self._numbers = count()
         self.calls = 0
-        self.repeated = 0
-        """Calls that the client's own attempts did not suffice for."""
+        self.repeated: list[UnavailableError] = []
+        """What its own attempts did not suffice for."""
         self.saved: dict[str, int] = {}
         self.watched: set[str] = set()
 
@@ -58,8 +58,8 @@ class Work:
         while True:
             try:
                 result = await call()
-            except UnavailableError:
-                self.repeated += 1
+            except UnavailableError as error:
+                self.repeated.append(error)
                 await asyncio.sleep(0.1)
             else:
                 self.calls += 1
@@ -86,7 +86,7 @@ async def work(target: str, roll: Callable[[Work], Awaitable[None]]) -> Work:
             found = await client.load(workflow_id)
             assert found is not None
             assert found.revision == revision
-        print(f"{working.calls} calls, {working.repeated} repeated by their caller")  # noqa: T201
+        print(f"{working.calls} calls, {len(working.repeated)} repeated by their caller")  # noqa: T201
         return working
 
 

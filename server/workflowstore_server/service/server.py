@@ -22,9 +22,10 @@ from workflowstore_server.service.servicer import Servicer
 
 SERVICE: Final = workflow_store_pb2.DESCRIPTOR.services_by_name["WorkflowStore"].full_name
 
-QUIET_SECONDS: Final = 0.1
-QUIET_ATTEMPTS_MAX: Final = 10
-"""A drained server waits for so long a time in which no call arrives, and for so many of them at the most."""
+QUIET_SECONDS: Final = 0.05
+QUIET_ATTEMPTS_MAX: Final = 4
+"""A drained server waits for so long a time in which no call arrives, and for so many of them at the most. Not for
+longer: until it closes its connections, who is refused tries again here, and has five attempts in a second or so."""
 
 LAST_BYTES_SECONDS: Final = 0.5
 """How long the last replies may take to leave once no call runs any more."""
