@@ -41,6 +41,9 @@ const (
 	ErrRevisionNotReached    Reason = "ERROR_REASON_REVISION_NOT_REACHED"
 	ErrWatchTooSlow          Reason = "ERROR_REASON_WATCH_TOO_SLOW"
 	ErrReplyTooLarge         Reason = "ERROR_REASON_REPLY_TOO_LARGE"
+	ErrTooManyCalls          Reason = "ERROR_REASON_TOO_MANY_CALLS"
+	ErrCallTooLong           Reason = "ERROR_REASON_CALL_TOO_LONG"
+	ErrReaderStalled         Reason = "ERROR_REASON_READER_STALLED"
 )
 
 // Error returns the name.
@@ -155,7 +158,7 @@ func outcome(failure *Error) Outcome {
 		return stated
 	}
 	_, known := pb.ErrorReason_value[string(failure.Reason)]
-	if !known || failure.Reason == ErrStorageUnavailable || failure.Reason == ErrInternal {
+	if !known || failure.Reason == ErrStorageUnavailable || failure.Reason == ErrInternal || failure.Reason == ErrCallTooLong {
 		return Unknown
 	}
 	return NotApplied

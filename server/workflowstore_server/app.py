@@ -27,6 +27,7 @@ from workflowstore_server.model.errors import (
     StoreError,
 )
 from workflowstore_server.model.state import Durability
+from workflowstore_server.service.connections import open_files
 from workflowstore_server.service.server import AddressNotAvailable, Service
 from workflowstore_server.service.servicer import About, Servicer
 from workflowstore_server.store.jetstream import JetStreamStore, OwnedConnection, report
@@ -68,6 +69,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     sys.setswitchinterval(SWITCH_SECONDS)
+    open_files()
     ready, stop = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

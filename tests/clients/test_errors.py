@@ -106,6 +106,15 @@ REASONS = {
         {"resume_revision": 340000},
         "not_applied",
     ),
+    "TOO_MANY_CALLS": (
+        "RESOURCE_EXHAUSTED",
+        {"kind": "lists", "limit": "128"},
+        "TooManyCallsError",
+        {"kind": "lists", "limit": 128},
+        "not_applied",
+    ),
+    "CALL_TOO_LONG": ("DEADLINE_EXCEEDED", {"limit_seconds": "60"}, "DeadlineExceededError", {}, "unknown"),
+    "READER_STALLED": ("UNAVAILABLE", {"stalled_seconds": "30"}, "UnavailableError", {}, "not_applied"),
     "REPLY_TOO_LARGE": (
         "RESOURCE_EXHAUSTED",
         {**FACTS, "size_bytes": "524288", "limit_bytes": "4128768"},

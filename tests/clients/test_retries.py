@@ -1,4 +1,4 @@
-"""Calls that fail as UNAVAILABLE are tried again, as one request, in bounds; and a write of unknown outcome says so."""
+"""Calls that may pass are tried again, as one request, in bounds; and a write of unknown outcome says so."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from workflowstore import (
 )
 from workflowstore.v1 import workflow_store_pb2 as pb
 
-from .conftest import chunks, in_turn, refusal, replying
+from .conftest import chunk_of, chunks, in_turn, refusal, replying
 
 UNAVAILABLE = refusal(grpc.StatusCode.UNAVAILABLE)
 ATTEMPTS_MAX = 5
@@ -60,7 +60,7 @@ def test_the_service_config_has_every_unary_call_and_no_other():
     unary = [method.name for method in service.methods if not method.server_streaming]
     assert methods["name"] == [{"service": service.full_name, "method": name} for name in unary]
     assert methods["retryPolicy"]["maxAttempts"] == ATTEMPTS_MAX
-    assert methods["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert methods["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"]
     # The most that gRPC takes: a server that restarts under hundreds of calls is no reason to give them up.
     assert config["retryThrottling"] == {"maxTokens": 1000, "tokenRatio": 1}
 
@@ -96,7 +96,36 @@ async def test_retries_stop_when_hundreds_of_calls_fail(server):
         assert len(server.requests) == before + 1
 
 
-@pytest.mark.parametrize("code", ["INTERNAL", "ABORTED", "RESOURCE_EXHAUSTED"])
+async def test_a_call_that_meets_a_server_as_it_stops_is_sent_again(colour, server, client, call):
+    reply, method, arguments, keywords = CALLS[call]
+    # What gRPC says for a call that has arrived and was not begun.
+    script(server, call, refusal(grpc.StatusCode.CANCELLED), replying(reply))
+    await colour.call(getattr(client, method), *arguments, **keywords)
+    assert server.requests[0] == server.requests[1]
+
+
+async def test_a_call_that_the_server_has_no_place_for_is_sent_again(colour, server, client, call):
+    reply, method, arguments, keywords = CALLS[call]
+    too_many = refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_TOO_MANY_CALLS", kind="calls", limit="1")
+    script(server, call, too_many, replying(reply))
+    await colour.call(getattr(client, method), *arguments, **keywords)
+    assert len(server.requests) == 2
+
+
+async def test_a_list_that_the_server_has_no_place_for_is_sent_again(colour, server, client):
+    too_many = refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "ERROR_REASON_TOO_MANY_CALLS", kind="lists", limit="1")
+    answers = [chunks(then=too_many), chunks(chunk_of("a"))]
+
+    def answer(request, context):
+        return answers.pop(0)(request, context)
+
+    server.list = answer
+    states, error = await colour.take(client.list())
+    assert ([state.workflow_id for state in states], error) == (["a"], None)
+    assert server.requests[0] == server.requests[1]
+
+
+@pytest.mark.parametrize("code", ["INTERNAL", "ABORTED"])
 async def test_no_other_failure_is_tried_again(colour, server, client, code):
     server.save = refusal(grpc.StatusCode[code])
     with pytest.raises(workflowstore.WorkflowStoreError):

@@ -317,6 +317,46 @@ async def test_a_library_that_cancels_itself_does_not_leave_the_caller_without_a
     assert found.metadata["outcome"] == "unknown"
 
 
+async def test_a_library_that_cancels_itself_within_a_stream_does_not_either(
+    failing: tuple[FailingStore, WorkflowStoreStub],
+) -> None:
+    store, stub = failing
+    store.store("wf-1", b'{"WorkflowID":"wf-1"}')
+    store.error = asyncio.CancelledError()
+
+    _, found = await stream_failure(stub.List(pb.ListRequest(view=state_pb.WORKFLOW_VIEW_FULL), timeout=10))
+
+    assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE")
+
+
+@pytest.mark.parametrize("method", ["Save", "Load", "List", "Watch"])
+async def test_a_call_without_a_request_gets_a_status(channel: grpc.aio.Channel, method: str) -> None:
+    call = channel.stream_stream(f"/workflowstore.v1.WorkflowStore/{method}")(iter(()), timeout=10)
+
+    _, found = await stream_failure(call)
+
+    assert (found.code, found.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "grpc.health.v1.Health/Check",
+        "grpc.health.v1.Health/Watch",
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        "workflowstore.v1.WorkflowStore/Unknown",
+        "unknown",
+    ],
+)
+async def test_what_is_not_of_the_service_gets_a_status_too(channel: grpc.aio.Channel, method: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in channel.stream_stream(f"/{method}")(iter((b"\xff\xff",)), timeout=10):
+            pass
+
+    assert caught.value.code() is not grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 EXAMPLES: list[StoreError] = [
     errors.InvalidRequest((errors.FieldViolation("a", "REQUIRED", "is required"),)),
     errors.WorkflowNotFound("b", "wf"),
@@ -336,6 +376,9 @@ EXAMPLES: list[StoreError] = [
     errors.RevisionNotReached("b", 3, 1),
     errors.WatchTooSlow("b", 3),
     errors.ReplyTooLarge("b", "wf", 2, 1),
+    errors.TooManyCalls("lists", 128),
+    errors.CallTooLong(60, Outcome.UNKNOWN),
+    errors.ReaderStalled(30),
 ]
 
 

@@ -154,6 +154,6 @@ async def test_a_list_that_is_cancelled_leaves_nothing_running(stub: WorkflowSto
 
     async def idle() -> bool:
         reading = [task for task in asyncio.all_tasks() if "_pages" in repr(task.get_coro())]
-        return service._boundary.calls.idle.is_set() and not reading
+        return service._calls.idle.is_set() and not reading
 
     await until(idle)

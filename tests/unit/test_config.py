@@ -10,6 +10,7 @@ from workflowstore_server.config.sources import ConfigurationError, load
 from workflowstore_server.embedded.server import EmbeddedOptions
 from workflowstore_server.index import IndexOptions, RetentionOptions
 from workflowstore_server.model.state import WorkflowStatus
+from workflowstore_server.service.calls import CallOptions
 from workflowstore_server.service.server import ServiceOptions
 from workflowstore_server.store.jetstream.bucket import BucketOptions
 from workflowstore_server.store.jetstream.connection import NatsOptions
@@ -35,6 +36,9 @@ OTHER = {
     "nats-server": "FILE",
     "data-bytes-max": "1048576",
     "reflection": "off",
+    "calls-max": "7",
+    "lists-max": "8",
+    "watches-max": "9",
     "drain-seconds": "1.5",
     "log-format": "json",
     "log-level": "debug",
@@ -64,7 +68,15 @@ def test_defaults_are_those_of_the_components() -> None:
 
 def test_every_option_of_a_component_has_a_setting_or_is_its_own() -> None:
     """A new option must be decided about: give it a setting, or add it here."""
-    assert [field.name for field in fields(ServiceOptions)] == ["listen", "reflection", "drain_seconds"]
+    assert [field.name for field in fields(ServiceOptions)] == [
+        "listen",
+        "reflection",
+        "drain_seconds",
+        "calls",
+        "connections",  # what nobody was seen to need otherwise
+    ]
+    times = ["call_seconds_max", "stall_seconds_max"]  # likewise
+    assert [field.name for field in fields(CallOptions)] == ["calls_max", "lists_max", "watches_max", *times]
     assert [field.name for field in fields(IndexOptions)] == ["directory", "wait_seconds", "delete_marker_seconds"]
     assert [field.name for field in fields(RetentionOptions)] == ["rules"]
     assert [field.name for field in fields(BucketOptions)] == ["create", "history", "replicas", "allow_atomic"]
@@ -103,6 +115,9 @@ def _values(config) -> dict[str, object]:
         "nats-server": config.embedded.program,
         "data-bytes-max": config.embedded.file_store_bytes_max,
         "reflection": config.service.reflection,
+        "calls-max": config.service.calls.calls_max,
+        "lists-max": config.service.calls.lists_max,
+        "watches-max": config.service.calls.watches_max,
         "drain-seconds": config.service.drain_seconds,
         "log-format": config.log_format,
         "log-level": config.log_level,
@@ -129,6 +144,9 @@ EXPECTED = {
     "nats-monitor-url": "http://a:8222",
     "data-bytes-max": 1048576,
     "reflection": False,
+    "calls-max": 7,
+    "lists-max": 8,
+    "watches-max": 9,
     "drain-seconds": 1.5,
     "log-format": "json",
     "log-level": "debug",

@@ -176,6 +176,31 @@ const (
 	//
 	//	"metadata": { "bucket": "beluga_workflows", "min_revision": "340000", "store_revision": "17" } }
 	ErrorReason_ERROR_REASON_REVISION_NOT_REACHED ErrorReason = 19
+	// This server runs as many calls of this kind as it takes, and has not begun this one. `kind` is "calls" (those with
+	// one reply), "lists" (List, ListRevisions and Export), "watches" or "arrivals" (calls whose request has not come),
+	// `limit` how many it runs. Try again, or ask another server. A google.rpc.RetryInfo comes along.
+	// Code RESOURCE_EXHAUSTED.
+	//
+	// Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
+	//
+	//	"metadata": { "kind": "lists", "limit": "64" } }
+	ErrorReason_ERROR_REASON_TOO_MANY_CALLS ErrorReason = 20
+	// The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
+	// became of it, as for ERROR_REASON_STORAGE_UNAVAILABLE; of a request that has not come in time it is "not_applied".
+	// A google.rpc.RetryInfo comes along. Code DEADLINE_EXCEEDED.
+	//
+	// Example: { "reason": "ERROR_REASON_CALL_TOO_LONG", "domain": "workflowstore",
+	//
+	//	"metadata": { "limit_seconds": "60", "outcome": "unknown" } }
+	ErrorReason_ERROR_REASON_CALL_TOO_LONG ErrorReason = 21
+	// The reader of a stream has not read on for so long that the server keeps it no longer. What it had sent by then
+	// comes first: go on after the last message, by its page token or its revision. A server that needs the room for
+	// others waits a second only. A google.rpc.RetryInfo comes along. Code UNAVAILABLE.
+	//
+	// Example: { "reason": "ERROR_REASON_READER_STALLED", "domain": "workflowstore",
+	//
+	//	"metadata": { "stalled_seconds": "30" } }
+	ErrorReason_ERROR_REASON_READER_STALLED ErrorReason = 22
 )
 
 // Enum value maps for ErrorReason.
@@ -201,6 +226,9 @@ var (
 		17: "ERROR_REASON_WATCH_TOO_SLOW",
 		18: "ERROR_REASON_REPLY_TOO_LARGE",
 		19: "ERROR_REASON_REVISION_NOT_REACHED",
+		20: "ERROR_REASON_TOO_MANY_CALLS",
+		21: "ERROR_REASON_CALL_TOO_LONG",
+		22: "ERROR_REASON_READER_STALLED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -223,6 +251,9 @@ var (
 		"ERROR_REASON_WATCH_TOO_SLOW":          17,
 		"ERROR_REASON_REPLY_TOO_LARGE":         18,
 		"ERROR_REASON_REVISION_NOT_REACHED":    19,
+		"ERROR_REASON_TOO_MANY_CALLS":          20,
+		"ERROR_REASON_CALL_TOO_LONG":           21,
+		"ERROR_REASON_READER_STALLED":          22,
 	}
 )
 
@@ -257,7 +288,7 @@ var File_workflowstore_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_workflowstore_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"#workflowstore/v1/error_reason.proto\x12\x10workflowstore.v1*\xbe\x05\n" +
+	"#workflowstore/v1/error_reason.proto\x12\x10workflowstore.v1*\xa0\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12#\n" +
@@ -279,7 +310,10 @@ const file_workflowstore_v1_error_reason_proto_rawDesc = "" +
 	"\x1fERROR_REASON_REVISION_FORGOTTEN\x10\x10\x12\x1f\n" +
 	"\x1bERROR_REASON_WATCH_TOO_SLOW\x10\x11\x12 \n" +
 	"\x1cERROR_REASON_REPLY_TOO_LARGE\x10\x12\x12%\n" +
-	"!ERROR_REASON_REVISION_NOT_REACHED\x10\x13B\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
+	"!ERROR_REASON_REVISION_NOT_REACHED\x10\x13\x12\x1f\n" +
+	"\x1bERROR_REASON_TOO_MANY_CALLS\x10\x14\x12\x1e\n" +
+	"\x1aERROR_REASON_CALL_TOO_LONG\x10\x15\x12\x1f\n" +
+	"\x1bERROR_REASON_READER_STALLED\x10\x16B\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
 
 var (
 	file_workflowstore_v1_error_reason_proto_rawDescOnce sync.Once

@@ -14,7 +14,11 @@ const DETAILS_KEY = "grpc-status-details-bin";
 const REASON_PREFIX = "ERROR_REASON_";
 
 /** The reasons that leave the outcome of a write open unless their metadata say more. */
-const OUTCOME_OPEN: ReadonlySet<string> = new Set(["ERROR_REASON_STORAGE_UNAVAILABLE", "ERROR_REASON_INTERNAL"]);
+const OUTCOME_OPEN: ReadonlySet<string> = new Set([
+  "ERROR_REASON_STORAGE_UNAVAILABLE",
+  "ERROR_REASON_CALL_TOO_LONG",
+  "ERROR_REASON_INTERNAL",
+]);
 
 /** Name of an ErrorReason, such as "ERROR_REASON_REVISION_MISMATCH"; a newer server may send others. */
 export type Reason = `ERROR_REASON_${Exclude<keyof typeof ErrorReason, "UNSPECIFIED">}` | (string & {});

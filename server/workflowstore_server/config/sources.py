@@ -22,6 +22,7 @@ from workflowstore_server.config.settings import (
 from workflowstore_server.embedded.server import EmbeddedOptions
 from workflowstore_server.index import IndexOptions, RetentionOptions
 from workflowstore_server.model.state import WorkflowStatus
+from workflowstore_server.service.calls import CallOptions
 from workflowstore_server.service.server import ServiceOptions
 from workflowstore_server.store.jetstream.bucket import BucketOptions
 from workflowstore_server.store.jetstream.connection import NatsOptions
@@ -227,7 +228,12 @@ def _compose(values: Mapping[str, Any]) -> Config:
     return Config(
         buckets=values["bucket"],
         bucket=BucketOptions(values["create_buckets"], values["history"], values["replicas"], values["atomic_batches"]),
-        service=ServiceOptions(values["listen"], values["reflection"], values["drain_seconds"]),
+        service=ServiceOptions(
+            values["listen"],
+            values["reflection"],
+            values["drain_seconds"],
+            CallOptions(values["calls_max"], values["lists_max"], values["watches_max"]),
+        ),
         nats=NatsOptions(
             credentials_file=values["nats_creds"],
             tls_ca_file=values["nats_tls_ca"],

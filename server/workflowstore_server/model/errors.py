@@ -182,3 +182,26 @@ class MalformedDocument(StoreError):
     key: str
     revision: int
     detail: str
+
+
+@dataclass(eq=False)
+class TooManyCalls(StoreError):
+    """So many calls of this kind run that the server takes no more; this one was not begun."""
+
+    kind: str
+    limit: int
+
+
+@dataclass(eq=False)
+class CallTooLong(StoreError):
+    """The call has taken `limit_seconds`, more than the server lets it. `outcome` is None for reads."""
+
+    limit_seconds: float
+    outcome: Outcome | None = None
+
+
+@dataclass(eq=False)
+class ReaderStalled(StoreError):
+    """The reader of a stream has not read on for so long; it can go on after what it has."""
+
+    stalled_seconds: float

@@ -7,7 +7,7 @@ tenth of a call's cost (docs/adr/0004).
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, cast
 
@@ -20,11 +20,11 @@ from workflowstore_server.model.errors import (
     FieldViolation,
     InvalidRequest,
     Outcome,
-    ShuttingDown,
     StorageUnavailable,
     StoreError,
 )
 from workflowstore_server.service import status
+from workflowstore_server.service.calls import Call, Calls
 
 log = logging.getLogger(__name__)
 
@@ -38,44 +38,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Decode = Callable[[bytes], Any]
 
 
-class Calls:
-    """The calls that run: how many, and whether more may begin. A context manager around each of them."""
-
-    def __init__(self) -> None:
-        self.idle = asyncio.Event()
-        """Set while none runs."""
-        self.idle.set()
-        self.streams_end = False
-        """Whether streams end after the message that they are sending."""
-        self.arrived = 0
-        """Calls that have arrived, those that were refused included."""
-        self._closed = False
-        self._running = 0
-
-    def close(self) -> None:
-        """Let no more begin."""
-        self._closed = True
-
-    def __enter__(self) -> None:
-        """Raises: ShuttingDown."""
-        self.arrived += 1
-        if self._closed:
-            raise ShuttingDown
-        self._running += 1
-        self.idle.clear()
-
-    def __exit__(self, *_: object) -> None:
-        self._running -= 1
-        if not self._running:
-            self.idle.set()
+WRITES: Final = frozenset({"Save", "Update", "Delete", "SaveBatch", "DeleteBatch", "Import"})
+"""Methods whose failures say what became of the write."""
 
 
 class Boundary:
     """Registers a service's handlers at a server, each wrapped so that its failures leave as statuses of this API."""
 
-    def __init__(self, server: grpc.aio.Server) -> None:
+    def __init__(self, server: grpc.aio.Server, calls: Calls) -> None:
         self._server = server
-        self.calls = Calls()
+        self._calls = calls
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Ignored: the generated code registers every handler here and, by name, below."""
@@ -88,49 +60,89 @@ class Boundary:
     def _wrap(self, method: str, handler: Any) -> "grpc.RpcMethodHandler[Any, Any]":
         if handler.request_streaming:
             raise NotImplementedError(f"{method} streams its request; write the wrapper before such a method")
-        # The wrapper decodes the request itself: gRPC would let what fails there out as UNKNOWN with its text.
+        # The wrapper decodes the request itself: gRPC would let what fails there out as UNKNOWN with its text. And it
+        # asks for it itself, as if requests were streams: gRPC would wait for it for ever, and then hand it over
+        # whether there is a place for the call or not.
         decode = _decoder(method, handler.request_deserializer)
         if handler.response_streaming:
-            stream = self._stream(method, decode, handler.unary_stream)
-            return grpc.unary_stream_rpc_method_handler(stream, response_serializer=_serializer(handler))
+            stream = self._stream(method, decode, handler.unary_stream, handler.response_serializer)
+            return grpc.stream_stream_rpc_method_handler(stream)
         unary = self._unary(method, decode, handler.unary_unary)
-        return grpc.unary_unary_rpc_method_handler(unary, response_serializer=handler.response_serializer)
+        return grpc.stream_unary_rpc_method_handler(unary, response_serializer=handler.response_serializer)
 
     def _unary(
         self, method: str, decode: Decode, behavior: Callable[[Any, Context], Awaitable[Any]]
-    ) -> Callable[[bytes, Context], Awaitable[Any]]:
-        async def call(request: bytes, context: Context) -> Any:
-            try:
-                with self.calls:
-                    return await behavior(decode(request), context)
-            except BaseException as error:
-                await context.abort_with_status(_sent(method, error, context))
+    ) -> Callable[[object, Context], Awaitable[Any]]:
+        writes = method.rpartition("/")[2] in WRITES
 
-        return call
+        async def handle(_: object, context: Context) -> Any:
+            call = Call(self._calls, self._calls.unary, context.peer(), writes=writes)
+            try:
+                with call:
+                    request = decode(await context.read())
+                    call.begin()
+                    return await behavior(request, context)
+            except BaseException as error:
+                sent = _sent(method, call.failure(error), context)
+            return await self._end(call, sent, context)
+
+        return handle
 
     def _stream(
-        self, method: str, decode: Decode, behavior: Callable[[Any, Context], AsyncGenerator[Any]]
-    ) -> Callable[[bytes, Context], AsyncIterator[Any]]:
-        async def call(request: bytes, context: Context) -> AsyncIterator[Any]:
+        self,
+        method: str,
+        decode: Decode,
+        behavior: Callable[[Any, Context], AsyncGenerator[Any]],
+        serialize: Callable[[Any], bytes],
+    ) -> Callable[[object, Context], Awaitable[None]]:
+        budget = self._calls.watches if method.endswith("/Watch") else self._calls.lists
+
+        async def send(call: Call, context: Context) -> None:
+            with call:
+                request = decode(await context.read())
+                call.begin()
+                async with aclosing(behavior(request, context)) as messages:
+                    async for message in messages:
+                        # A List has its states ready for the wire.
+                        sent = message if isinstance(message, bytes) else serialize(message)
+                        call.sending(len(sent))
+                        await _write(sent, context)
+                        call.sent()
+
+        async def handle(_: object, context: Context) -> None:
+            call = Call(self._calls, budget, context.peer())
             try:
-                with self.calls:
-                    async with aclosing(behavior(decode(request), context)) as messages:
-                        async for message in messages:
-                            yield message
-                            if self.calls.streams_end:
-                                raise ShuttingDown
-            except GeneratorExit:
-                raise
+                await send(call, context)
             except BaseException as error:
-                await context.abort_with_status(_sent(method, error, context))
+                sent = _sent(method, call.failure(error), context)
+            else:
+                return
+            # Neither the messages nor the failure are kept until the status gets through.
+            await self._end(call, sent, context)
 
-        return call
+        return handle
+
+    async def _end(self, call: Call, sent: grpc.Status, context: Context) -> None:
+        try:
+            # It waits behind a message that the reader has not taken, maybe for long.
+            await context.abort_with_status(sent)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            raise asyncio.CancelledError from error
+        finally:
+            self._calls.told(call)
 
 
-def _serializer(handler: Any) -> Callable[[Any], bytes]:
-    """The handler's own serializer, for what is not bytes already: a List has its states ready for the wire."""
-    serialize = handler.response_serializer
-    return lambda message: message if isinstance(message, bytes) else serialize(message)
+class _ClientGone(Exception):
+    """There is nobody to tell any more, which is no failure of this server's."""
+
+
+async def _write(message: bytes, context: Context) -> None:
+    try:
+        await context.write(message)
+    except Exception as error:
+        raise _ClientGone from error
 
 
 def _decoder(method: str, deserialize: Decode) -> Decode:
@@ -139,7 +151,8 @@ def _decoder(method: str, deserialize: Decode) -> Decode:
     def decode(request: bytes) -> Any:
         try:
             return deserialize(request)
-        except DecodeError as error:
+        # What is no bytes is gRPC's sign that no request came.
+        except (DecodeError, TypeError) as error:
             words = f"the bytes are no {name}; make them with the code that is generated from this server's .proto"
             raise InvalidRequest((FieldViolation("", "UNDECODABLE", words),)) from error
 
@@ -159,6 +172,8 @@ def _status_of(method: str, error: BaseException, context: Context) -> Status:
     if isinstance(error, StoreError):
         retried = any(key == PREVIOUS_ATTEMPTS for key, _ in context.invocation_metadata() or ())
         return status.status_of(error, retried=retried)
+    if isinstance(error, _ClientGone):
+        raise asyncio.CancelledError from error
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is None or task.cancelling():

@@ -1,9 +1,9 @@
-"""The only place that knows how the gRPC server is put together: its limits, health, reflection and drain."""
+"""The only place that knows how the gRPC server is put together: health, reflection and drain."""
 
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import grpc
@@ -14,25 +14,18 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from workflowstore.v1 import workflow_store_pb2
 from workflowstore.v1.workflow_store_pb2_grpc import add_WorkflowStoreServicer_to_server
 from workflowstore_server.index import Index
-from workflowstore_server.model.limits import BATCH_BYTES_MAX
 from workflowstore_server.service.boundary import Boundary
+from workflowstore_server.service.calls import CallOptions, Calls
+from workflowstore_server.service.connections import ConnectionOptions, channel_options
 from workflowstore_server.service.health import HealthServicer
 from workflowstore_server.service.servicer import Servicer
 
 SERVICE: Final = workflow_store_pb2.DESCRIPTOR.services_by_name["WorkflowStore"].full_name
 
-RECEIVE_BYTES_MAX: Final = 2 * BATCH_BYTES_MAX
-"""Bytes of one request. Twice what may be sent, so that a batch or a state that is somewhat too large gets the answer
-that tells its size and the limit, instead of gRPC's own."""
-
-
-PENDING_CALLS_MAX: Final = 16_384
-"""Calls that have arrived and not begun. Beyond it gRPC ends calls at random, as CANCELLED and without a word; its
-own default, 1,000, is met by one client that sends 1,100 calls at once."""
-
-QUIET_SECONDS: Final = 0.1
-QUIET_ATTEMPTS_MAX: Final = 10
-"""A drained server waits for so long a time in which no call arrives, and for so many of them at the most."""
+QUIET_SECONDS: Final = 0.05
+QUIET_ATTEMPTS_MAX: Final = 4
+"""A drained server waits for so long a time in which no call arrives, and for so many of them at the most. Not for
+longer: until it closes its connections, who is refused tries again here, and has five attempts in a second or so."""
 
 LAST_BYTES_SECONDS: Final = 0.5
 """How long the last replies may take to leave once no call runs any more."""
@@ -55,6 +48,9 @@ class ServiceOptions:
     drain_seconds: float = 30.0
     """How long running calls may take to finish when the server stops. What is left then is cut off."""
 
+    calls: CallOptions = field(default_factory=CallOptions)
+    connections: ConnectionOptions = field(default_factory=ConnectionOptions)
+
 
 class Service:
     """The gRPC server over a servicer."""
@@ -67,17 +63,10 @@ class Service:
         self._options = options
         self._health = HealthServicer(indexes)
         self._indexes = indexes
-        self._server = grpc.aio.server(
-            options=(
-                # Two servers on one port would share its connections at random.
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
-                ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
-                ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX),
-            )
-        )
-        self._boundary = Boundary(self._server)
-        add_WorkflowStoreServicer_to_server(servicer, self._boundary)  # type: ignore[arg-type]
+        self._server = grpc.aio.server(options=channel_options(options.connections))
+        self._calls = Calls(options.calls)
+        self._watching_over: asyncio.Task[None] | None = None
+        add_WorkflowStoreServicer_to_server(servicer, Boundary(self._server, self._calls))  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if options.reflection:
             _add_reflection(self._server)
@@ -91,6 +80,7 @@ class Service:
 
     async def start(self) -> None:
         """Begin to answer."""
+        self._watching_over = asyncio.create_task(self._calls.watch_over(), name="watch over calls")
         await self._server.start()
         await self.set_serving(serving=False)
 
@@ -107,7 +97,7 @@ class Service:
         arrived and not begun as CANCELLED, which no client tries again.
         """
         await self._health.enter_graceful_shutdown()
-        calls, grace = self._boundary.calls, self._options.drain_seconds
+        calls, grace = self._calls, self._options.drain_seconds
         calls.close()
         # They have no end of their own. Each learns after which revision to go on.
         for index in self._indexes.values():
@@ -127,6 +117,9 @@ class Service:
             # Also when the drain itself is cut off. Streams of health and reflection have no end of their own, and
             # nobody waits for them.
             await self._server.stop(min(grace, LAST_BYTES_SECONDS))
+            if self._watching_over is not None:
+                self._watching_over.cancel()
+                await asyncio.gather(self._watching_over, return_exceptions=True)
 
 
 def _add_reflection(server: grpc.aio.Server) -> None:

@@ -134,6 +134,24 @@ _TABLE: Final[dict[type[StoreError], _Row]] = {
         reasons.ERROR_REASON_MALFORMED_DOCUMENT,
         "the document under key {key} at revision {revision} cannot be decoded: {detail}; save over it or delete it",
     ),
+    errors.TooManyCalls: _Row(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        reasons.ERROR_REASON_TOO_MANY_CALLS,
+        "this server has {limit} {kind} at once and takes no more; try again or ask another server",
+        passing=True,
+    ),
+    errors.CallTooLong: _Row(
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        reasons.ERROR_REASON_CALL_TOO_LONG,
+        "the call has taken more than the {limit_seconds} s that this server lets one take; ask for less at once",
+        passing=True,
+    ),
+    errors.ReaderStalled: _Row(
+        grpc.StatusCode.UNAVAILABLE,
+        reasons.ERROR_REASON_READER_STALLED,
+        "the stream was not read for {stalled_seconds} s; go on after the last message, and read faster",
+        passing=True,
+    ),
 }
 
 
@@ -162,8 +180,13 @@ def status_of(error: StoreError, *, retried: bool = False) -> Status:
 
 
 def is_for_the_caller(error: StoreError) -> bool:
-    """Whether gRPC must not try the call again before the caller has heard of a failure that passes."""
-    return isinstance(error, BucketRecreated)
+    """Whether gRPC must not try the call again, though it would for the code.
+
+    Of what is exhausted only too many calls pass by themselves, and that a bucket was made anew the caller has to hear.
+    """
+    row = _TABLE[type(error)]
+    exhausted = row.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    return isinstance(error, BucketRecreated) or (exhausted and not row.passing)
 
 
 def item_error_of(error: StoreError) -> workflow_store_pb2.ItemError:
@@ -213,6 +236,8 @@ def _bad_request(error: InvalidRequest) -> error_details_pb2.BadRequest:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
     return str(value.value if isinstance(value, enum.Enum) else value)
 
 

@@ -6,7 +6,12 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Final, Generic, TypeVar
 
-from workflowstore.client.errors import UnavailableError, WatchTooSlowError, WorkflowStoreError
+from workflowstore.client.errors import (
+    TooManyCallsError,
+    UnavailableError,
+    WatchTooSlowError,
+    WorkflowStoreError,
+)
 from workflowstore.v1.workflow_store_pb2 import (
     CHANGE_KIND_DELETED,
     ExportRequest,
@@ -91,7 +96,7 @@ class PagedResumption(Resumption[_PagedRequest, _PagedReply]):
     """Follows an Export.
 
     It goes on when it breaks as UNAVAILABLE after a chunk: after the last chunk, what was in which does not come again.
-    One of which nothing has come is its caller's to repeat.
+    One of which nothing has come is its caller's to repeat, unless the server has too many calls to begin it.
     """
 
     _store_revision: int | None = None
@@ -113,7 +118,9 @@ class PagedResumption(Resumption[_PagedRequest, _PagedReply]):
         return super().received(reply)
 
     def pause_seconds(self, error: WorkflowStoreError) -> float | None:
-        if self._store_revision is None or not isinstance(error, UnavailableError):
+        if not isinstance(error, UnavailableError | TooManyCallsError):
+            return None
+        if self._store_revision is None and not isinstance(error, TooManyCallsError):
             return None
         return self._next_pause(error, RESUME_SECONDS)
 
@@ -182,7 +189,7 @@ class WatchResumption(Resumption[WatchRequest, WatchResponse]):
                 return None
             if self._has_got_on:
                 return 0.0
-        elif not isinstance(error, UnavailableError):
+        elif not isinstance(error, UnavailableError | TooManyCallsError):
             return None
         return self._next_pause(error, math.inf if self._has_begun else RESUME_SECONDS)
 

@@ -40,6 +40,9 @@ _BY_REASON: Final[dict[str, tuple[type[WorkflowStoreError], Outcome]]] = {
     "ERROR_REASON_REVISION_NOT_REACHED": (errors.RevisionNotReachedError, "not_applied"),
     "ERROR_REASON_WATCH_TOO_SLOW": (errors.WatchTooSlowError, "not_applied"),
     "ERROR_REASON_REPLY_TOO_LARGE": (errors.ReplyTooLargeError, "not_applied"),
+    "ERROR_REASON_TOO_MANY_CALLS": (errors.TooManyCallsError, "not_applied"),
+    "ERROR_REASON_CALL_TOO_LONG": (errors.DeadlineExceededError, "unknown"),
+    "ERROR_REASON_READER_STALLED": (errors.UnavailableError, "not_applied"),
     "ERROR_REASON_INTERNAL": (errors.InternalError, "unknown"),
 }
 

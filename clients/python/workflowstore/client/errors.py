@@ -21,6 +21,9 @@ All of them are a WorkflowStoreError. A failure that the server explains has a `
     OUT_OF_RANGE         ERROR_REASON_REVISION_NOT_REACHED       RevisionNotReachedError
     RESOURCE_EXHAUSTED   ERROR_REASON_WATCH_TOO_SLOW             WatchTooSlowError (`watch` goes on by itself)
     RESOURCE_EXHAUSTED   ERROR_REASON_REPLY_TOO_LARGE            ReplyTooLargeError (`load_batch` asks again by itself)
+    RESOURCE_EXHAUSTED   ERROR_REASON_TOO_MANY_CALLS             TooManyCallsError
+    DEADLINE_EXCEEDED    ERROR_REASON_CALL_TOO_LONG              DeadlineExceededError
+    UNAVAILABLE          ERROR_REASON_READER_STALLED             UnavailableError (iterations go on by themselves)
     INTERNAL             ERROR_REASON_INTERNAL                   InternalError
 
 A failure without a reason (it never reached the service), or with one that this version does not know, goes by its
@@ -219,7 +222,21 @@ class UnavailableError(WorkflowStoreError):
 
 
 class DeadlineExceededError(WorkflowStoreError):
-    """The call took longer than its `timeout`. The outcome of a write is unknown."""
+    """The call took longer than its `timeout`, or than the server lets one take. The outcome of a write is unknown."""
+
+
+class TooManyCallsError(WorkflowStoreError):
+    """The server runs as many calls of this kind as it takes, and has not begun this one. Try again."""
+
+    @property
+    def kind(self) -> str:
+        """Which are too many: "calls" (with one reply), "lists", "watches", or "arrivals"."""
+        return self.metadata.get("kind", "")
+
+    @property
+    def limit(self) -> int:
+        """How many of them the server runs at once."""
+        return self._number("limit")
 
 
 class RevisionNotReachedError(WorkflowStoreError):

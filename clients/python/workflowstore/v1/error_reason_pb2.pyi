@@ -171,6 +171,31 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: { "reason": "ERROR_REASON_REVISION_NOT_REACHED", "domain": "workflowstore",
                "metadata": { "bucket": "beluga_workflows", "min_revision": "340000", "store_revision": "17" } }
     """
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 20
+    """This server runs as many calls of this kind as it takes, and has not begun this one. `kind` is "calls" (those with
+    one reply), "lists" (List, ListRevisions and Export), "watches" or "arrivals" (calls whose request has not come),
+    `limit` how many it runs. Try again, or ask another server. A google.rpc.RetryInfo comes along.
+    Code RESOURCE_EXHAUSTED.
+
+    Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
+               "metadata": { "kind": "lists", "limit": "64" } }
+    """
+    ERROR_REASON_CALL_TOO_LONG: _ErrorReason.ValueType  # 21
+    """The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
+    became of it, as for ERROR_REASON_STORAGE_UNAVAILABLE; of a request that has not come in time it is "not_applied".
+    A google.rpc.RetryInfo comes along. Code DEADLINE_EXCEEDED.
+
+    Example: { "reason": "ERROR_REASON_CALL_TOO_LONG", "domain": "workflowstore",
+               "metadata": { "limit_seconds": "60", "outcome": "unknown" } }
+    """
+    ERROR_REASON_READER_STALLED: _ErrorReason.ValueType  # 22
+    """The reader of a stream has not read on for so long that the server keeps it no longer. What it had sent by then
+    comes first: go on after the last message, by its page token or its revision. A server that needs the room for
+    others waits a second only. A google.rpc.RetryInfo comes along. Code UNAVAILABLE.
+
+    Example: { "reason": "ERROR_REASON_READER_STALLED", "domain": "workflowstore",
+               "metadata": { "stalled_seconds": "30" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the vocabulary of failures. Every error of WorkflowStore carries a google.rpc.ErrorInfo whose
@@ -327,5 +352,30 @@ there are several replicas, a majority of them has confirmed it. Code OUT_OF_RAN
 
 Example: { "reason": "ERROR_REASON_REVISION_NOT_REACHED", "domain": "workflowstore",
            "metadata": { "bucket": "beluga_workflows", "min_revision": "340000", "store_revision": "17" } }
+"""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 20
+"""This server runs as many calls of this kind as it takes, and has not begun this one. `kind` is "calls" (those with
+one reply), "lists" (List, ListRevisions and Export), "watches" or "arrivals" (calls whose request has not come),
+`limit` how many it runs. Try again, or ask another server. A google.rpc.RetryInfo comes along.
+Code RESOURCE_EXHAUSTED.
+
+Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
+           "metadata": { "kind": "lists", "limit": "64" } }
+"""
+ERROR_REASON_CALL_TOO_LONG: ErrorReason.ValueType  # 21
+"""The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
+became of it, as for ERROR_REASON_STORAGE_UNAVAILABLE; of a request that has not come in time it is "not_applied".
+A google.rpc.RetryInfo comes along. Code DEADLINE_EXCEEDED.
+
+Example: { "reason": "ERROR_REASON_CALL_TOO_LONG", "domain": "workflowstore",
+           "metadata": { "limit_seconds": "60", "outcome": "unknown" } }
+"""
+ERROR_REASON_READER_STALLED: ErrorReason.ValueType  # 22
+"""The reader of a stream has not read on for so long that the server keeps it no longer. What it had sent by then
+comes first: go on after the last message, by its page token or its revision. A server that needs the room for
+others waits a second only. A google.rpc.RetryInfo comes along. Code UNAVAILABLE.
+
+Example: { "reason": "ERROR_REASON_READER_STALLED", "domain": "workflowstore",
+           "metadata": { "stalled_seconds": "30" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

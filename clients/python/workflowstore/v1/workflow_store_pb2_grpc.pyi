@@ -37,6 +37,11 @@ class WorkflowStoreStub:
     unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
     call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
     the request had written had been overwritten before. Without an id each call is a request of its own.
+
+    Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
+    reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
+    nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
+    become 30 minutes old: go on after the last message.
     """
 
     @_typing.overload
@@ -79,7 +84,7 @@ class WorkflowStoreStub:
     that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
     missed, because it has moved to where the List has been.
 
-    A reader that stops reading stops the work; nothing piles up.
+    A reader that stops reading stops the work; nothing piles up, and after a while the stream ends.
 
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
     (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
@@ -174,6 +179,11 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
     call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
     the request had written had been overwritten before. Without an id each call is a request of its own.
+
+    Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
+    reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
+    nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
+    become 30 minutes old: go on after the last message.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -213,7 +223,7 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
     missed, because it has moved to where the List has been.
 
-    A reader that stops reading stops the work; nothing piles up.
+    A reader that stops reading stops the work; nothing piles up, and after a while the stream ends.
 
     Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
     (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
@@ -307,6 +317,11 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
     unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
     call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
     the request had written had been overwritten before. Without an id each call is a request of its own.
+
+    Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
+    reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
+    nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
+    become 30 minutes old: go on after the last message.
     """
 
     @_abc_1.abstractmethod
@@ -368,7 +383,7 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
         that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
         missed, because it has moved to where the List has been.
 
-        A reader that stops reading stops the work; nothing piles up.
+        A reader that stops reading stops the work; nothing piles up, and after a while the stream ends.
 
         Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
         (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).

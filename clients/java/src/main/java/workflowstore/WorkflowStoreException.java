@@ -185,8 +185,8 @@ public final class WorkflowStoreException extends RuntimeException {
    * What became of the write. Means nothing where the call was a read.
    *
    * @return what the server says where it says so; NOT_APPLIED for the other known reasons but
-   *     ERROR_REASON_STORAGE_UNAVAILABLE and ERROR_REASON_INTERNAL; UNKNOWN for these and where no
-   *     answer came
+   *     ERROR_REASON_STORAGE_UNAVAILABLE, ERROR_REASON_CALL_TOO_LONG and ERROR_REASON_INTERNAL;
+   *     UNKNOWN for these and where no answer came
    */
   public Outcome outcome() {
     return switch (metadata.getOrDefault("outcome", "")) {
@@ -197,6 +197,7 @@ public final class WorkflowStoreException extends RuntimeException {
             case ERROR_REASON_UNSPECIFIED,
                 UNRECOGNIZED,
                 ERROR_REASON_STORAGE_UNAVAILABLE,
+                ERROR_REASON_CALL_TOO_LONG,
                 ERROR_REASON_INTERNAL ->
                 Outcome.UNKNOWN;
             default -> Outcome.NOT_APPLIED;

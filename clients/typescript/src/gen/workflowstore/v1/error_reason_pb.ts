@@ -9,7 +9,7 @@ import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file workflowstore/v1/error_reason.proto.
  */
 export const file_workflowstore_v1_error_reason: GenFile = /*@__PURE__*/
-  fileDesc("CiN3b3JrZmxvd3N0b3JlL3YxL2Vycm9yX3JlYXNvbi5wcm90bxIQd29ya2Zsb3dzdG9yZS52MSq+BQoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASIAocRVJST1JfUkVBU09OX0lOVkFMSURfUkVRVUVTVBABEiMKH0VSUk9SX1JFQVNPTl9XT1JLRkxPV19OT1RfRk9VTkQQAhIoCiRFUlJPUl9SRUFTT05fV09SS0ZMT1dfQUxSRUFEWV9FWElTVFMQAxIiCh5FUlJPUl9SRUFTT05fUkVWSVNJT05fTUlTTUFUQ0gQBBIgChxFUlJPUl9SRUFTT05fU1RBVEVfVE9PX0xBUkdFEAUSHQoZRVJST1JfUkVBU09OX1NUT1JBR0VfRlVMTBAGEiQKIEVSUk9SX1JFQVNPTl9TVE9SQUdFX1VOQVZBSUxBQkxFEAcSHgoaRVJST1JfUkVBU09OX1NIVVRUSU5HX0RPV04QCBIhCh1FUlJPUl9SRUFTT05fQlVDS0VUX1JFQ1JFQVRFRBAJEiEKHUVSUk9SX1JFQVNPTl9CVUNLRVRfTk9UX0ZPVU5EEAoSJQohRVJST1JfUkVBU09OX0JVQ0tFVF9DT05GSUdVUkFUSU9OEAsSIwofRVJST1JfUkVBU09OX01BTEZPUk1FRF9ET0NVTUVOVBAMEhkKFUVSUk9SX1JFQVNPTl9JTlRFUk5BTBANEhoKFkVSUk9SX1JFQVNPTl9DT05URU5ERUQQDhIdChlFUlJPUl9SRUFTT05fSU5ERVhfQkVISU5EEA8SIwofRVJST1JfUkVBU09OX1JFVklTSU9OX0ZPUkdPVFRFThAQEh8KG0VSUk9SX1JFQVNPTl9XQVRDSF9UT09fU0xPVxAREiAKHEVSUk9SX1JFQVNPTl9SRVBMWV9UT09fTEFSR0UQEhIlCiFFUlJPUl9SRUFTT05fUkVWSVNJT05fTk9UX1JFQUNIRUQQE2IGcHJvdG8z");
+  fileDesc("CiN3b3JrZmxvd3N0b3JlL3YxL2Vycm9yX3JlYXNvbi5wcm90bxIQd29ya2Zsb3dzdG9yZS52MSqgBgoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASIAocRVJST1JfUkVBU09OX0lOVkFMSURfUkVRVUVTVBABEiMKH0VSUk9SX1JFQVNPTl9XT1JLRkxPV19OT1RfRk9VTkQQAhIoCiRFUlJPUl9SRUFTT05fV09SS0ZMT1dfQUxSRUFEWV9FWElTVFMQAxIiCh5FUlJPUl9SRUFTT05fUkVWSVNJT05fTUlTTUFUQ0gQBBIgChxFUlJPUl9SRUFTT05fU1RBVEVfVE9PX0xBUkdFEAUSHQoZRVJST1JfUkVBU09OX1NUT1JBR0VfRlVMTBAGEiQKIEVSUk9SX1JFQVNPTl9TVE9SQUdFX1VOQVZBSUxBQkxFEAcSHgoaRVJST1JfUkVBU09OX1NIVVRUSU5HX0RPV04QCBIhCh1FUlJPUl9SRUFTT05fQlVDS0VUX1JFQ1JFQVRFRBAJEiEKHUVSUk9SX1JFQVNPTl9CVUNLRVRfTk9UX0ZPVU5EEAoSJQohRVJST1JfUkVBU09OX0JVQ0tFVF9DT05GSUdVUkFUSU9OEAsSIwofRVJST1JfUkVBU09OX01BTEZPUk1FRF9ET0NVTUVOVBAMEhkKFUVSUk9SX1JFQVNPTl9JTlRFUk5BTBANEhoKFkVSUk9SX1JFQVNPTl9DT05URU5ERUQQDhIdChlFUlJPUl9SRUFTT05fSU5ERVhfQkVISU5EEA8SIwofRVJST1JfUkVBU09OX1JFVklTSU9OX0ZPUkdPVFRFThAQEh8KG0VSUk9SX1JFQVNPTl9XQVRDSF9UT09fU0xPVxAREiAKHEVSUk9SX1JFQVNPTl9SRVBMWV9UT09fTEFSR0UQEhIlCiFFUlJPUl9SRUFTT05fUkVWSVNJT05fTk9UX1JFQUNIRUQQExIfChtFUlJPUl9SRUFTT05fVE9PX01BTllfQ0FMTFMQFBIeChpFUlJPUl9SRUFTT05fQ0FMTF9UT09fTE9ORxAVEh8KG0VSUk9SX1JFQVNPTl9SRUFERVJfU1RBTExFRBAWYgZwcm90bzM");
 
 /**
  * ErrorReason is the vocabulary of failures. Every error of WorkflowStore carries a google.rpc.ErrorInfo whose
@@ -249,6 +249,43 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_REVISION_NOT_REACHED = 19;
    */
   REVISION_NOT_REACHED = 19,
+
+  /**
+   * This server runs as many calls of this kind as it takes, and has not begun this one. `kind` is "calls" (those with
+   * one reply), "lists" (List, ListRevisions and Export), "watches" or "arrivals" (calls whose request has not come),
+   * `limit` how many it runs. Try again, or ask another server. A google.rpc.RetryInfo comes along.
+   * Code RESOURCE_EXHAUSTED.
+   *
+   * Example: { "reason": "ERROR_REASON_TOO_MANY_CALLS", "domain": "workflowstore",
+   *            "metadata": { "kind": "lists", "limit": "64" } }
+   *
+   * @generated from enum value: ERROR_REASON_TOO_MANY_CALLS = 20;
+   */
+  TOO_MANY_CALLS = 20,
+
+  /**
+   * The call has taken longer than this server lets one take, whatever its deadline. For a write, `outcome` tells what
+   * became of it, as for ERROR_REASON_STORAGE_UNAVAILABLE; of a request that has not come in time it is "not_applied".
+   * A google.rpc.RetryInfo comes along. Code DEADLINE_EXCEEDED.
+   *
+   * Example: { "reason": "ERROR_REASON_CALL_TOO_LONG", "domain": "workflowstore",
+   *            "metadata": { "limit_seconds": "60", "outcome": "unknown" } }
+   *
+   * @generated from enum value: ERROR_REASON_CALL_TOO_LONG = 21;
+   */
+  CALL_TOO_LONG = 21,
+
+  /**
+   * The reader of a stream has not read on for so long that the server keeps it no longer. What it had sent by then
+   * comes first: go on after the last message, by its page token or its revision. A server that needs the room for
+   * others waits a second only. A google.rpc.RetryInfo comes along. Code UNAVAILABLE.
+   *
+   * Example: { "reason": "ERROR_REASON_READER_STALLED", "domain": "workflowstore",
+   *            "metadata": { "stalled_seconds": "30" } }
+   *
+   * @generated from enum value: ERROR_REASON_READER_STALLED = 22;
+   */
+  READER_STALLED = 22,
 }
 
 /**

@@ -12,6 +12,10 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
  * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
  * call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
  * the request had written had been overwritten before. Without an id each call is a request of its own.
+ * Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
+ * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
+ * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
+ * become 30 minutes old: go on after the last message.
  * </pre>
  */
 @io.grpc.stub.annotations.GrpcGenerated
@@ -525,6 +529,10 @@ public final class WorkflowStoreGrpc {
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
    * call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
    * the request had written had been overwritten before. Without an id each call is a request of its own.
+   * Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
+   * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
+   * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
+   * become 30 minutes old: go on after the last message.
    * </pre>
    */
   public interface AsyncService {
@@ -581,7 +589,7 @@ public final class WorkflowStoreGrpc {
      * Ordered by created_at the same holds while writers keep created_at as it was. Ordered by updated_at, a workflow
      * that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
      * missed, because it has moved to where the List has been.
-     * A reader that stops reading stops the work; nothing piles up.
+     * A reader that stops reading stops the work; nothing piles up, and after a while the stream ends.
      * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
      * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
@@ -737,6 +745,10 @@ public final class WorkflowStoreGrpc {
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
    * call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
    * the request had written had been overwritten before. Without an id each call is a request of its own.
+   * Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
+   * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
+   * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
+   * become 30 minutes old: go on after the last message.
    * </pre>
    */
   public static abstract class WorkflowStoreImplBase
@@ -758,6 +770,10 @@ public final class WorkflowStoreGrpc {
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
    * call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
    * the request had written had been overwritten before. Without an id each call is a request of its own.
+   * Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
+   * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
+   * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
+   * become 30 minutes old: go on after the last message.
    * </pre>
    */
   public static final class WorkflowStoreStub
@@ -828,7 +844,7 @@ public final class WorkflowStoreGrpc {
      * Ordered by created_at the same holds while writers keep created_at as it was. Ordered by updated_at, a workflow
      * that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
      * missed, because it has moved to where the List has been.
-     * A reader that stops reading stops the work; nothing piles up.
+     * A reader that stops reading stops the work; nothing piles up, and after a while the stream ends.
      * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
      * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
@@ -995,6 +1011,10 @@ public final class WorkflowStoreGrpc {
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
    * call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
    * the request had written had been overwritten before. Without an id each call is a request of its own.
+   * Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
+   * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
+   * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
+   * become 30 minutes old: go on after the last message.
    * </pre>
    */
   public static final class WorkflowStoreBlockingV2Stub
@@ -1062,7 +1082,7 @@ public final class WorkflowStoreGrpc {
      * Ordered by created_at the same holds while writers keep created_at as it was. Ordered by updated_at, a workflow
      * that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
      * missed, because it has moved to where the List has been.
-     * A reader that stops reading stops the work; nothing piles up.
+     * A reader that stops reading stops the work; nothing piles up, and after a while the stream ends.
      * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
      * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
@@ -1226,6 +1246,10 @@ public final class WorkflowStoreGrpc {
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
    * call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
    * the request had written had been overwritten before. Without an id each call is a request of its own.
+   * Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
+   * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
+   * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
+   * become 30 minutes old: go on after the last message.
    * </pre>
    */
   public static final class WorkflowStoreBlockingStub
@@ -1293,7 +1317,7 @@ public final class WorkflowStoreGrpc {
      * Ordered by created_at the same holds while writers keep created_at as it was. Ordered by updated_at, a workflow
      * that is written meanwhile moves: ascending it may come a second time, in its new state; descending it may be
      * missed, because it has moved to where the List has been.
-     * A reader that stops reading stops the work; nothing piles up.
+     * A reader that stops reading stops the work; nothing piles up, and after a while the stream ends.
      * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the bucket does not allow direct reads), OUT_OF_RANGE
      * (`min_revision`), UNAVAILABLE (see ERROR_REASON_INDEX_BEHIND).
      * </pre>
@@ -1453,6 +1477,10 @@ public final class WorkflowStoreGrpc {
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
    * call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
    * the request had written had been overwritten before. Without an id each call is a request of its own.
+   * Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
+   * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
+   * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
+   * become 30 minutes old: go on after the last message.
    * </pre>
    */
   public static final class WorkflowStoreFutureStub
