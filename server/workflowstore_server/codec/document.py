@@ -5,14 +5,20 @@ read as leniently, and as strictly, as encoding/json (v1) reads it. `Labels` is 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from workflowstore_server.codec import go_json, json_text, rfc3339
 from workflowstore_server.codec.key import key_of, workflow_id_of
-from workflowstore_server.model.limits import INT64_MAX, INT64_MIN, JSON_DEPTH_MAX
+from workflowstore_server.model.limits import (
+    HISTORY_EVENTS_MAX,
+    INT64_MAX,
+    INT64_MIN,
+    JSON_DEPTH_MAX,
+    STORED_LABELS_MAX,
+)
 from workflowstore_server.model.state import (
     EventType,
     HistoryEvent,
@@ -117,13 +123,24 @@ def summary_of(key: str, revision: int, data: bytes) -> Summary | MalformedEntry
 
 def _made(data: bytes, key: str, make: Callable[[_Document], _Made]) -> _Made:
     try:
-        made = make(_DECODER.decode(data))
+        made = make(_checked(_DECODER.decode(data)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # It is not written exactly as Go writes; the second reading also finds the reason when there is no reading it.
         made = _read_leniently(data, make)
     if key_of(made.workflow_id) != key:
         raise UndecodableDocument(_mismatch(made.workflow_id, key))
     return made
+
+
+def _checked(document: _Document) -> _Document:
+    _check_count("History", document.History or (), HISTORY_EVENTS_MAX)
+    _check_count("Labels", document.Labels or (), STORED_LABELS_MAX)
+    return document
+
+
+def _check_count(field: str, found: Sized, count_max: int) -> None:
+    if len(found) > count_max:
+        raise UndecodableDocument(f"{field}: has {len(found)}, more than {count_max}")
 
 
 def _raw_of(payload: str | None) -> msgspec.Raw:
@@ -268,7 +285,7 @@ def _read_leniently(data: bytes, make: Callable[[_Document], _Made]) -> _Made:
     if problem is not None:
         raise UndecodableDocument(problem)
     try:
-        return make(_DECODER.decode(_exact(text.strip(), _DOCUMENT_NAMES)))
+        return make(_checked(_DECODER.decode(_exact(text.strip(), _DOCUMENT_NAMES))))
     except msgspec.ValidationError as error:
         raise UndecodableDocument(_reason_of(error)) from None
     except RecursionError:
@@ -286,7 +303,9 @@ def _exact(text: str, names: Mapping[str, str]) -> str:
         if value == "null" and name not in _NULLABLE:
             continue
         if name == "History" and value.startswith("["):
-            value = "[" + ",".join(_exact(event, _EVENT_NAMES) for event in go_json.elements(value)) + "]"
+            history = go_json.elements(value)
+            _check_count("History", history, HISTORY_EVENTS_MAX)
+            value = "[" + ",".join(_exact(event, _EVENT_NAMES) for event in history) + "]"
         # Each of several with one name, so that each is checked; the decoder keeps the last, as Go does.
         members.append(f'"{name}":{value}')
     return "{" + ",".join(members) + "}"

@@ -1,5 +1,6 @@
 """The only place that knows which JSON texts can be payloads."""
 
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -13,6 +14,9 @@ _DECODER: Final = msgspec.json.Decoder(msgspec.Raw)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """Brackets as signed bytes: one level down, one level up."""
+
+_SLICE: Final = 65_536
+"""Characters that are looked at in one step of the interpreter."""
 
 
 def problem_of(text: str, levels_max: int = JSON_DEPTH_MAX) -> str | None:
@@ -41,10 +45,25 @@ def is_deeper_than(text: str, levels: int) -> bool:
     # Nearly every text has fewer brackets than it may have levels, and counting them costs next to nothing.
     if text.count("[") + text.count("{") <= levels:
         return False
+    depth = 0
+    for steps in _steps(text):
+        depths = list(accumulate(steps, initial=depth))
+        if max(depths) > levels:
+            return True
+        depth = depths[-1]
+    return False
+
+
+def _steps(text: str) -> Iterator[memoryview]:
+    """Yield the steps down and up that lie outside of strings, in slices after which other threads may run."""
     # Without escaped backslashes and escaped quotes, every second piece between quotes lies outside of the strings.
-    outside = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
-    steps = outside.encode("ascii", "ignore").translate(_STEPS, _NOT_BRACKETS)
-    return max(accumulate(memoryview(steps).cast("b")), default=0) > levels
+    bare = text.replace("\\\\", "").replace('\\"', "")
+    inside = 0
+    for start in range(0, len(bare), _SLICE):
+        pieces = bare[start : start + _SLICE].split('"')
+        outside = "".join(pieces[inside::2])
+        inside ^= (len(pieces) - 1) & 1
+        yield memoryview(outside.encode("ascii", "ignore").translate(_STEPS, _NOT_BRACKETS)).cast("b")
 
 
 def too_deep(levels_max: int = JSON_DEPTH_MAX) -> str:

@@ -12,10 +12,12 @@ from contextlib import aclosing
 from typing import Any, Final, cast
 
 import grpc
+from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from workflowstore_server.codec import aside, wire
 from workflowstore_server.model.errors import (
     FieldViolation,
     InvalidRequest,
@@ -24,6 +26,7 @@ from workflowstore_server.model.errors import (
     StorageUnavailable,
     StoreError,
 )
+from workflowstore_server.model.limits import REQUEST_FIELDS_MAX
 from workflowstore_server.service import status
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,10 @@ NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Decode = Callable[[bytes], Any]
+
+LONG_AT_ONCE_MAX: Final = 8
+"""Calls with long requests that run at once; others wait before theirs are decoded. What is made of one takes up to 40
+MiB. Those that save a large state or a batch keep the storage busy with fewer."""
 
 
 class Calls:
@@ -75,6 +82,7 @@ class Boundary:
 
     def __init__(self, server: grpc.aio.Server) -> None:
         self._server = server
+        self._long = asyncio.Semaphore(LONG_AT_ONCE_MAX)
         self.calls = Calls()
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
@@ -102,7 +110,10 @@ class Boundary:
         async def call(request: bytes, context: Context) -> Any:
             try:
                 with self.calls:
-                    return await behavior(decode(request), context)
+                    if not aside.is_long_message(len(request)):
+                        return await behavior(decode(request), context)
+                    async with self._long:
+                        return await behavior(await aside.run(True, decode, request), context)
             except BaseException as error:
                 await context.abort_with_status(_sent(method, error, context))
 
@@ -114,7 +125,8 @@ class Boundary:
         async def call(request: bytes, context: Context) -> AsyncIterator[Any]:
             try:
                 with self.calls:
-                    async with aclosing(behavior(decode(request), context)) as messages:
+                    decoded = await aside.run(aside.is_long_message(len(request)), decode, request)
+                    async with aclosing(behavior(decoded, context)) as messages:
                         async for message in messages:
                             yield message
                             if self.calls.streams_end:
@@ -134,9 +146,17 @@ def _serializer(handler: Any) -> Callable[[Any], bytes]:
 
 
 def _decoder(method: str, deserialize: Decode) -> Decode:
-    name = f"{method.rpartition('/')[2]}Request"
+    service, _, rpc = method.rpartition("/")
+    name = f"{rpc}Request"
+    shape = wire.shape_of(descriptor_pool.Default().FindServiceByName(service).methods_by_name[rpc].input_type)
 
     def decode(request: bytes) -> Any:
+        # A field has two bytes at least.
+        if len(request) > 2 * REQUEST_FIELDS_MAX and wire.has_more_fields(request, shape, REQUEST_FIELDS_MAX):
+            words = (
+                f"has more than {REQUEST_FIELDS_MAX} fields, those of its items, events and labels counted; send less"
+            )
+            raise InvalidRequest((FieldViolation("", "TOO_MANY_FIELDS", words),))
         try:
             return deserialize(request)
         except DecodeError as error:

@@ -32,6 +32,7 @@ def batch_items(path: str, names: Sequence[str], field: str = "") -> Violations:
     """The number of items, and that no two are of one name, which is in this field of theirs."""
     if not 1 <= len(names) <= limits.BATCH_ITEMS_MAX:
         yield FieldViolation(path, "OUT_OF_RANGE", f"are {len(names)}; give 1 to {limits.BATCH_ITEMS_MAX}")
+        return
     first: dict[str, int] = {}
     for index, name in enumerate(names):
         if name and first.setdefault(name, index) != index:
@@ -79,6 +80,10 @@ def workflow_state(path: str, state: state_pb.WorkflowState) -> Violations:
 
 
 def workflow_filter(path: str, wanted: WorkflowFilter) -> Violations:
+    if len(wanted.statuses) > limits.FILTER_STATUSES_MAX:
+        words = f"has {len(wanted.statuses)} statuses, more than {limits.FILTER_STATUSES_MAX}; give each once"
+        yield FieldViolation(f"{path}.statuses", "TOO_MANY", words)
+        return
     for index, status in enumerate(wanted.statuses):
         yield from known_value(f"{path}.statuses[{index}]", status, message.STATUS)
     yield from bytes_max(f"{path}.workflow_id_prefix", wanted.workflow_id_prefix, limits.WORKFLOW_ID_BYTES_MAX)
@@ -92,6 +97,7 @@ def workflow_filter(path: str, wanted: WorkflowFilter) -> Violations:
 def labels(path: str, labels: Mapping[str, str], labels_max: int) -> Violations:
     if len(labels) > labels_max:
         yield FieldViolation(path, "TOO_MANY", f"has {len(labels)} labels, more than {labels_max}; remove some")
+        return
     for key, value in labels.items():
         label = f"{path}[{cut(key)}]"
         yield from label_key(label, key)

@@ -7,6 +7,8 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
  * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
  * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
  * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+ * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+ * but without what an event consists of. One with more is refused before it is read.
  * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
  * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
  * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -520,6 +522,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -729,6 +733,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -750,6 +756,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -984,6 +992,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -1212,6 +1222,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -1436,6 +1448,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
