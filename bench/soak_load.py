@@ -130,9 +130,10 @@ class Load:
 
     async def _stalled(self, stub: Any) -> None:
         full = state_pb.WORKFLOW_VIEW_FULL
-        call = self._random.choice(
-            [stub.List(pb.ListRequest(view=full)), stub.Watch(pb.WatchRequest(view=full, snapshot=True))]
-        )
+        if self._random.random() < 0.5:
+            call = stub.List(pb.ListRequest(view=full))
+        else:
+            call = stub.Watch(pb.WatchRequest(view=full, snapshot=True))
         await call.read()
         await asyncio.sleep(STALLED_SECONDS * self._random.random())
         call.cancel()
