@@ -5,7 +5,7 @@ read as leniently, and as strictly, as encoding/json (v1) reads it. `Labels` is 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -69,10 +69,15 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     Labels: dict[str, str] | msgspec.UnsetType | None = msgspec.UNSET
 
 
+LONG_BYTES: Final = 64 * 1024
+"""Bytes of a document from which on its parts are counted before they are made: in C, which no other thread interrupts,
+two million take a quarter of a second."""
+
 _Made = TypeVar("_Made", WorkflowState, Summary)
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(_Document)
+_COUNTS_MAX: Final = {"History": HISTORY_EVENTS_MAX, "Labels": STORED_LABELS_MAX}
 _STATUSES: Final = {status.value: status for status in WorkflowStatus}
 _EVENT_TYPES: Final = {type_.value: type_ for type_ in EventType}
 
@@ -123,6 +128,9 @@ def summary_of(key: str, revision: int, data: bytes) -> Summary | MalformedEntry
 
 def _made(data: bytes, key: str, make: Callable[[_Document], _Made]) -> _Made:
     try:
+        if len(data) > LONG_BYTES:
+            for name, value in go_json.members(data, _DOCUMENT_NAMES):
+                _check_elements(name, value)
         made = make(_checked(_DECODER.decode(data)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # It is not written exactly as Go writes; the second reading also finds the reason when there is no reading it.
@@ -132,15 +140,17 @@ def _made(data: bytes, key: str, make: Callable[[_Document], _Made]) -> _Made:
     return made
 
 
+def _check_elements(field: str, value: str) -> None:
+    count_max = _COUNTS_MAX.get(field)
+    if count_max is not None and json_text.has_more_elements(value, count_max):
+        raise UndecodableDocument(f"{field}: more than {count_max}")
+
+
 def _checked(document: _Document) -> _Document:
-    _check_count("History", document.History or (), HISTORY_EVENTS_MAX)
-    _check_count("Labels", document.Labels or (), STORED_LABELS_MAX)
+    for field, count_max in _COUNTS_MAX.items():
+        if len(getattr(document, field) or ()) > count_max:
+            raise UndecodableDocument(f"{field}: more than {count_max}")
     return document
-
-
-def _check_count(field: str, found: Sized, count_max: int) -> None:
-    if len(found) > count_max:
-        raise UndecodableDocument(f"{field}: has {len(found)}, more than {count_max}")
 
 
 def _raw_of(payload: str | None) -> msgspec.Raw:
@@ -302,10 +312,9 @@ def _exact(text: str, names: Mapping[str, str]) -> str:
     for name, value in go_json.members(text, names):
         if value == "null" and name not in _NULLABLE:
             continue
+        _check_elements(name, value)
         if name == "History" and value.startswith("["):
-            history = go_json.elements(value)
-            _check_count("History", history, HISTORY_EVENTS_MAX)
-            value = "[" + ",".join(_exact(event, _EVENT_NAMES) for event in history) + "]"
+            value = "[" + ",".join(_exact(event, _EVENT_NAMES) for event in go_json.elements(value)) + "]"
         # Each of several with one name, so that each is checked; the decoder keeps the last, as Go does.
         members.append(f'"{name}":{value}')
     return "{" + ",".join(members) + "}"
