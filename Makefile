@@ -68,7 +68,7 @@ lock: .venv-generate/installed ## Write the lock files anew, with hashes and wit
 bench: install ## Measure, as ratios within one run
 	$(PY) -m bench
 
-fuzz: .venv-fuzz/installed ## Send 1,465,000 made-up inputs to what reads bytes of others: some ten minutes
+fuzz: .venv-fuzz/installed ## Send 1,465,000 made-up inputs to what reads bytes of others
 	PYTHONPATH=tests .venv-fuzz/bin/python -m fuzz
 
 .venv-fuzz/installed: requirements/build.txt requirements/fuzz.txt pyproject.toml
