@@ -4,6 +4,8 @@ The rules stand in the comments of the .proto files; the bounds are those of mod
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +19,9 @@ from workflowstore_server.model.errors import FieldViolation
 from workflowstore_server.model.state import TIME_NS_MAX, ZERO_TIME_NS
 
 Violations = Iterator[FieldViolation]
+
+LABELS_LOOKED_AT_MAX: Final = 256
+"""Labels of which it is said what is wrong with them, where there are more of them than there may be."""
 
 
 def bucket(name: str, buckets: Collection[str]) -> Violations:
@@ -97,8 +102,7 @@ def workflow_filter(path: str, wanted: WorkflowFilter) -> Violations:
 def labels(path: str, labels: Mapping[str, str], labels_max: int) -> Violations:
     if len(labels) > labels_max:
         yield FieldViolation(path, "TOO_MANY", f"has {len(labels)} labels, more than {labels_max}; remove some")
-        return
-    for key, value in labels.items():
+    for key, value in islice(labels.items(), LABELS_LOOKED_AT_MAX):
         label = f"{path}[{cut(key)}]"
         yield from label_key(label, key)
         yield from bytes_max(label, value, limits.LABEL_VALUE_BYTES_MAX)
