@@ -6,7 +6,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check
 # The branch whose API must not be broken.
 BASE ?= main
 
-.PHONY: help install serve test faults lint clients conformance check generate lock bench clean
+.PHONY: help install serve test faults lint clients conformance check generate lock bench fuzz soak clean
 .DEFAULT_GOAL := help
 
 help: ## Print this menu
@@ -71,6 +71,19 @@ lock: .venv-generate/installed ## Write the lock files anew, with hashes and wit
 bench: install ## Measure, as ratios within one run
 	$(PY) -m bench
 
+fuzz: .venv-fuzz/installed ## Send 1,465,000 made-up inputs to what reads bytes of others
+	PYTHONPATH=tests .venv-fuzz/bin/python -m fuzz
+
+.venv-fuzz/installed: requirements/build.txt requirements/fuzz.txt pyproject.toml
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m $(PIP_INSTALL) --require-hashes --requirement requirements/build.txt
+	.venv-fuzz/bin/python -m $(PIP_INSTALL) --require-hashes --no-build-isolation --requirement requirements/fuzz.txt
+	.venv-fuzz/bin/python -m $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+soak: install ## Load a server for 30 minutes, and tell what has grown meanwhile
+	$(PY) -m bench.soak
+
 clean: ## Remove what make made; data stay
-	rm -rf .venv .venv-generate .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
+	rm -rf .venv .venv-generate .venv-fuzz .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
 	rm -rf clients/java/target clients/typescript/node_modules clients/typescript/dist clients/typescript/build

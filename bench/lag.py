@@ -29,6 +29,13 @@ async def take(ours: Server) -> Figure:
     return Figure(rate=None, p50_ms=found["p50_ms"], p99_ms=found["p99_ms"])
 
 
+async def longest_ms(ours: Server) -> float:
+    """The longest that the loop of a server that is this program has been late since the last time."""
+    ours.running.send_signal(signal.SIGUSR1)
+    longest: float = json.loads(await processes.next_line(ours.running))["max_ms"]
+    return longest
+
+
 class _Watch:
     def __init__(self) -> None:
         self._late_seconds: list[float] = []
@@ -47,7 +54,8 @@ class _Watch:
 
     def _tell(self) -> None:
         late, self._late_seconds = sorted(self._late_seconds) or [0.0], []
-        found = {"p50_ms": late[len(late) // 2] * 1e3, "p99_ms": late[len(late) * 99 // 100] * 1e3}
+        shown = {"p50_ms": late[len(late) // 2], "p99_ms": late[len(late) * 99 // 100], "max_ms": late[-1]}
+        found = {name: seconds * 1e3 for name, seconds in shown.items()}
         print(json.dumps(found), flush=True)
 
 

@@ -13,6 +13,7 @@ OPTIONS = (
 )  # fmt: skip
 SOURCES = {
     "dev": ("pyproject.toml", "--extra=server", "--group=dev"),
+    "fuzz": ("pyproject.toml", "--extra=server", "--group=fuzz"),
     "server": ("pyproject.toml", "--extra=server"),
     "build": ("--group=build",),
     "generate": ("--group=generate",),

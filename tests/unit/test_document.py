@@ -123,6 +123,12 @@ READ = [
     (f'"Input":{nested(500)}', replace(BLANK, input_json=nested(500))),
     (f'"History":[{{"SignalPayload":{nested(500)}}}]', with_event(signal_payload_json=nested(500))),
     (f'"x":1,"History":[{{"SignalPayload":{nested(500)}}}]', with_event(signal_payload_json=nested(500))),
+    # As many parts as there may be.
+    (f'"History":[{",".join(["{}"] * 65_536)}]', replace(BLANK, history=(HistoryEvent(),) * 65_536)),
+    (
+        f'"Labels":{json.dumps({str(n): "," for n in range(4096)})}',
+        replace(BLANK, labels={str(n): "," for n in range(4096)}),
+    ),
     # What is no character reads U+FFFD: each byte, each half of a surrogate pair.
     ('"Error":"a\udcffb"', replace(BLANK, error="a\ufffdb")),
     ('"Error":"\udce2\udc82"', replace(BLANK, error="\ufffd\ufffd")),
@@ -176,6 +182,11 @@ REFUSED = [
         document('"UpdatedAt":"9999-12-31T23:59:59-01:00"'),
         "UpdatedAt: not within 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999999Z",
     ),
+    (document(f'"History":[{",".join(["{}"] * 65_537)}]'), "History: more than 65536"),
+    (document(f'"history":[{",".join(["{}"] * 65_537)}]'), "History: more than 65536"),
+    (document(f'"Labels":{json.dumps({str(n): "" for n in range(4097)})}'), "Labels: more than 4096"),
+    (document(f'"labels":{json.dumps({str(n): "" for n in range(4097)})}'), "Labels: more than 4096"),
+    (document(f'"Labels":{json.dumps({f"{n:020d}": "" for n in range(4097)})}'), "Labels: more than 4096"),
     (document('"Labels":["a"]'), "Labels: not an object"),
     (document('"Labels":{"a":1}'), "Labels[...]: not a string"),
     (document('"Labels":{"a":null}'), "Labels[...]: not a string"),

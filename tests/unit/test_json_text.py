@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from support.strategies import json_texts
-from workflowstore_server.codec.json_text import is_deeper_than, problem_of
+from workflowstore_server.codec import json_text
+from workflowstore_server.codec.json_text import has_more_elements, is_deeper_than, problem_of
 from workflowstore_server.model.limits import JSON_DEPTH_MAX
 
 FINE = [
@@ -133,6 +134,26 @@ def test_every_json_text_is_fine_and_its_depth_is_known(text):
     depth = slow_depth(text)
     assert not is_deeper_than(text, depth)
     assert depth == 0 or is_deeper_than(text, depth - 1)
+
+
+@given(json_texts, st.integers(1, 5))
+def test_a_text_is_the_same_in_slices(text, size):
+    depth = slow_depth(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_text, "_SLICE", size)
+        assert not is_deeper_than(text, depth)
+        assert depth == 0 or is_deeper_than(text, depth - 1)
+
+
+@given(st.lists(json_texts, max_size=9), st.integers(1, 5))
+def test_elements_are_counted(texts, size):
+    array = "[" + ", ".join(texts) + "]"
+    members = "{" + ",".join(f'",{number}" :{text}' for number, text in enumerate(texts)) + "}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_text, "_SLICE", size)
+        for text in (array, members):
+            assert not has_more_elements(text, max(1, len(texts)))
+            assert len(texts) < 2 or has_more_elements(text, len(texts) - 1)
 
 
 @given(st.text(st.sampled_from('[]{}",:\\u0d8c1e+-. \ntrfalsn')) | st.text())

@@ -61,6 +61,22 @@ def test_anything_else_is_refused(text: str) -> None:
         token.decode(text, SELECTION)
 
 
+@pytest.mark.parametrize("levels", [1500, 2000, 100_000])
+def test_a_token_of_any_nesting_is_refused(levels: int) -> None:
+    data = base64.urlsafe_b64decode(token.encode(ListPosition(), SELECTION) + "===")
+    # One element more, which a reader of a newer form would skip.
+    forged = bytes([data[0] + 1]) + data[1:] + b"\x91" * levels + b"\0"
+
+    with pytest.raises(token.WrongToken):
+        token.decode(base64.urlsafe_b64encode(forged).decode().rstrip("="), SELECTION)
+
+
+def test_the_longest_key_has_a_token() -> None:
+    position = ListPosition(malformed_key="k" * 4096)
+
+    assert token.decode(token.encode(position, SELECTION), SELECTION) == position
+
+
 @given(position=positions, place=st.integers(0, 200), byte=st.integers(0, 255))
 def test_a_token_that_was_tampered_with_is_a_position_or_refused(position: ListPosition, place: int, byte: int) -> None:
     data = bytearray(base64.urlsafe_b64decode(token.encode(position, SELECTION) + "==="))

@@ -26,7 +26,7 @@ const (
 type WorkflowFilter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-	// those whose stored status is unknown. Repeating a value changes nothing.
+	// those whose stored status is unknown. Repeating a value changes nothing. At most 64.
 	Statuses []WorkflowStatus `protobuf:"varint,1,rep,packed,name=statuses,proto3,enum=workflowstore.v1.WorkflowStatus" json:"statuses,omitempty"`
 	// The workflow id begins with this text. At most 1,024 bytes of UTF-8. Empty = any.
 	WorkflowIdPrefix string `protobuf:"bytes,2,opt,name=workflow_id_prefix,json=workflowIdPrefix,proto3" json:"workflow_id_prefix,omitempty"`

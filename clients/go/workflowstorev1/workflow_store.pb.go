@@ -525,7 +525,7 @@ type UpdateRequest struct {
 	State *WorkflowState `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	// The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
 	// each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-	// the server's time.
+	// the server's time. At most 64 paths.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Events to put at the end of the history. The server numbers them on from the largest id in it, so leave their `id`
 	// 0; a `timestamp` that is absent is the server's time.

@@ -12,7 +12,13 @@ import msgspec
 
 from workflowstore_server.codec import go_json, json_text, rfc3339
 from workflowstore_server.codec.key import key_of, workflow_id_of
-from workflowstore_server.model.limits import INT64_MAX, INT64_MIN, JSON_DEPTH_MAX
+from workflowstore_server.model.limits import (
+    HISTORY_EVENTS_MAX,
+    INT64_MAX,
+    INT64_MIN,
+    JSON_DEPTH_MAX,
+    STORED_LABELS_MAX,
+)
 from workflowstore_server.model.state import (
     EventType,
     HistoryEvent,
@@ -63,10 +69,15 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     Labels: dict[str, str] | msgspec.UnsetType | None = msgspec.UNSET
 
 
+LONG_BYTES: Final = 64 * 1024
+"""Bytes of a document from which on its parts are counted before they are made: in C, which no other thread interrupts,
+two million take a quarter of a second."""
+
 _Made = TypeVar("_Made", WorkflowState, Summary)
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(_Document)
+_COUNTS_MAX: Final = {"History": HISTORY_EVENTS_MAX, "Labels": STORED_LABELS_MAX}
 _STATUSES: Final = {status.value: status for status in WorkflowStatus}
 _EVENT_TYPES: Final = {type_.value: type_ for type_ in EventType}
 
@@ -117,13 +128,29 @@ def summary_of(key: str, revision: int, data: bytes) -> Summary | MalformedEntry
 
 def _made(data: bytes, key: str, make: Callable[[_Document], _Made]) -> _Made:
     try:
-        made = make(_DECODER.decode(data))
+        if len(data) > LONG_BYTES:
+            for name, value in go_json.members(data, _DOCUMENT_NAMES):
+                _check_elements(name, value)
+        made = make(_checked(_DECODER.decode(data)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # It is not written exactly as Go writes; the second reading also finds the reason when there is no reading it.
         made = _read_leniently(data, make)
     if key_of(made.workflow_id) != key:
         raise UndecodableDocument(_mismatch(made.workflow_id, key))
     return made
+
+
+def _check_elements(field: str, value: str) -> None:
+    count_max = _COUNTS_MAX.get(field)
+    if count_max is not None and json_text.has_more_elements(value, count_max):
+        raise UndecodableDocument(f"{field}: more than {count_max}")
+
+
+def _checked(document: _Document) -> _Document:
+    for field, count_max in _COUNTS_MAX.items():
+        if len(getattr(document, field) or ()) > count_max:
+            raise UndecodableDocument(f"{field}: more than {count_max}")
+    return document
 
 
 def _raw_of(payload: str | None) -> msgspec.Raw:
@@ -268,7 +295,7 @@ def _read_leniently(data: bytes, make: Callable[[_Document], _Made]) -> _Made:
     if problem is not None:
         raise UndecodableDocument(problem)
     try:
-        return make(_DECODER.decode(_exact(text.strip(), _DOCUMENT_NAMES)))
+        return make(_checked(_DECODER.decode(_exact(text.strip(), _DOCUMENT_NAMES))))
     except msgspec.ValidationError as error:
         raise UndecodableDocument(_reason_of(error)) from None
     except RecursionError:
@@ -285,6 +312,7 @@ def _exact(text: str, names: Mapping[str, str]) -> str:
     for name, value in go_json.members(text, names):
         if value == "null" and name not in _NULLABLE:
             continue
+        _check_elements(name, value)
         if name == "History" and value.startswith("["):
             value = "[" + ",".join(_exact(event, _EVENT_NAMES) for event in go_json.elements(value)) + "]"
         # Each of several with one name, so that each is checked; the decoder keeps the last, as Go does.

@@ -40,7 +40,7 @@ def folded_names(names: Iterable[str]) -> Mapping[str, str]:
     return {_folded(name): name for name in names}
 
 
-def members(text: str, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def members(text: str | bytes, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yields exact name and value of the members of the object `text` that are among the folded `names`, in order.
 
     Go assigns them one after the other, so that the last of those with the same name counts.

@@ -12,6 +12,9 @@ from workflowstore_server.model.state import TIME_NS_MAX, ZERO_TIME_NS
 FORMAT: Final = 1
 """First number in a token. One that this version does not know is refused."""
 
+TEXT_BYTES_MAX: Final = 8 * 1024
+"""Bytes of a token. The longest key that NATS's control line leaves room for, 4,096 bytes, makes 5,500."""
+
 _SELECTION_BYTES: Final = 8
 
 
@@ -55,9 +58,12 @@ def decode(text: str, selection: Selection) -> ListPosition:
         OtherSelection: It belongs to another List.
         WrongToken: It is no token.
     """
+    if len(text) > TEXT_BYTES_MAX:
+        raise WrongToken
     try:
         token = _decode(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, msgspec.MsgspecError, RecursionError):
+        # The last one from nesting in what is skipped: elements that this format does not have.
         raise WrongToken from None
     time_ns = token.time[0] * _NANOSECONDS + token.time[1]
     if token.format != FORMAT or not ZERO_TIME_NS <= time_ns <= TIME_NS_MAX:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any, Final
 
+from workflowstore_server.codec import aside
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.index import schema
 from workflowstore_server.index.schema import Entry, Malformed, Marker, Workflow
@@ -96,7 +97,8 @@ async def entries_of(changes: Iterable[Change]) -> list[Entry]:
     newest = {change.key: change for change in changes}
     entries = []
     for number, change in enumerate(newest.values(), 1):
-        entries.append(schema.entry_of(change))
+        is_long = aside.is_long_document(change.document or b"")
+        entries.append(await aside.run(is_long, schema.entry_of, change))
         if number % MADE_AT_ONCE == 0:
             await give_way()
     return entries

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from workflowstore_server.codec import aside
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.index import changes, schema
 from workflowstore_server.index.changes import Was
@@ -43,7 +44,10 @@ async def agrees(database: Database, store: StateStore) -> bool:
     for first in range(0, len(keys), COMPARED_AT_ONCE):
         part = keys[first : first + COMPARED_AT_ONCE]
         for key, change in (await store.last(part, revision)).items():
-            if change.revision <= revision and schema.entry_of(change).row != entries[key]:
+            if change.revision > revision:
+                continue
+            is_long = aside.is_long_document(change.document or b"")
+            if (await aside.run(is_long, schema.entry_of, change)).row != entries[key]:
                 return False
     return True
 

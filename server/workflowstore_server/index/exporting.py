@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from workflowstore_server.codec import document
+from workflowstore_server.codec import aside, document
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.index import pages, query
 from workflowstore_server.index.listing import Index
@@ -57,7 +57,7 @@ async def documents(
         matching = {
             key: change
             for key, change in found.items()
-            if change.revision == known[key] or _still_matches(selection, change)
+            if change.revision == known[key] or await _still_matches(selection, change)
         }
         yield DocumentChunk(_ordered(matching, known), position, revision)
 
@@ -66,8 +66,9 @@ def _ordered(found: dict[str, Change], keys: Iterable[str]) -> tuple[Change, ...
     return tuple(found[key] for key in keys if key in found and found[key].document is not None)
 
 
-def _still_matches(selection: Selection, change: Change) -> bool:
+async def _still_matches(selection: Selection, change: Change) -> bool:
     if change.document is None:
         return False
-    entry = document.entry_of(change.key, change.revision, change.document)
+    is_long = aside.is_long_document(change.document)
+    entry = await aside.run(is_long, document.entry_of, change.key, change.revision, change.document)
     return isinstance(entry, MalformedEntry) or selection.filter.matches(entry.state)

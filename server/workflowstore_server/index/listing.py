@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Self
 
-from workflowstore_server.codec import document, message
+from workflowstore_server.codec import message
 from workflowstore_server.codec.key import key_of
-from workflowstore_server.index import pages, query
+from workflowstore_server.index import pages, query, written
 from workflowstore_server.index.database import Database
 from workflowstore_server.index.follower import Follower, IndexOptions
 from workflowstore_server.index.janitor import Janitor, RetentionOptions
@@ -179,11 +179,11 @@ class Index:
             change = found.get(key_of(id_))
             if change is None or change.document is None:
                 continue
-            entry = document.entry_of(change.key, change.revision, change.document)
+            entry = await written.read(change)
             if isinstance(entry, MalformedEntry):
                 malformed.append(entry)
             elif selection.filter.matches(entry.state):
-                states.append(message.encode_state(entry, WorkflowView.FULL))
+                states.append(await written.full(entry))
         return Page(len(states), message.states_field(states), last, tuple(malformed))
 
 

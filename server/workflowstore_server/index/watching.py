@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from workflowstore_server.codec import change_message, document, message, rfc3339
+from workflowstore_server.codec import aside, change_message, message, rfc3339
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.index import changes, pages, query, schema, written
 from workflowstore_server.index.database import Database
@@ -189,10 +189,10 @@ class Watch:
             change = found.get(key)
             if change is None or change.document is None or change.revision > until:
                 continue
-            entry = document.entry_of(key, change.revision, change.document)
+            entry = await written.read(change)
             # An older revision may have come to light again.
             if isinstance(entry, StoredState) and self._wanted.matches(entry.state):
-                state = message.states_field([message.encode_state(entry, WorkflowView.FULL)])
+                state = message.states_field([await written.full(entry)])
                 id_ = entry.state.workflow_id
                 fields.append(change_message.changes_field(ChangeKind.SAVED, id_, change.revision, state))
         return fields, following
@@ -253,7 +253,7 @@ class Watch:
         for number, one in enumerate(batch, 1):
             if number % changes.MADE_AT_ONCE == 0:
                 await changes.give_way()
-            kind = one.kind(self._wanted, before_is_known=before_is_known)
+            kind = await aside.run(one.is_long, partial(one.kind, self._wanted, before_is_known=before_is_known))
             if kind is not None:
                 told.append((kind, one))
         return told
@@ -265,7 +265,7 @@ class Watch:
         for number, (kind, one) in enumerate(told, 1):
             if number % changes.MADE_AT_ONCE == 0:
                 await changes.give_way()
-            field = one.changes_field(kind, self._view)
+            field = await aside.run(one.is_long, one.changes_field, kind, self._view)
             if part and (len(part) == CHUNK_STATES_MAX or size + len(field) > CHUNK_BYTES_MAX):
                 yield self._message(b"".join(part))
                 part, size = [], 0

@@ -6,7 +6,8 @@ What is made of a change is made when the first of them asks for it, and then ke
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from workflowstore_server.codec import change_message, document, message
+from workflowstore.v1.workflow_state_pb2 import WorkflowState as WorkflowStateMessage
+from workflowstore_server.codec import aside, change_message, document, message
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.index import schema
 from workflowstore_server.index.changes import MALFORMED, Was
@@ -44,6 +45,11 @@ class Written:
     def size_bytes(self) -> int:
         """What it takes of memory, roughly."""
         return len(self._change.document or b"") + OVERHEAD_BYTES
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it takes long to make of it what is sent."""
+        return aside.is_long_document(self._change.document or b"")
 
     def kind(self, wanted: WorkflowFilter, *, before_is_known: bool = True) -> ChangeKind | None:
         """Return what it is to those who watch with a filter, None when it is nothing to them.
@@ -109,6 +115,18 @@ class _Row:
         if self._decoded is None:
             self._decoded = change_message.decode_summary(self._summary)
         return wanted.matches(self._decoded)
+
+
+async def read(change: Change) -> StoredState | MalformedEntry:
+    """Return what a document is."""
+    assert change.document is not None, "it is no delete marker"
+    is_long = aside.is_long_document(change.document)
+    return await aside.run(is_long, document.entry_of, change.key, change.revision, change.document)
+
+
+async def full(stored: StoredState) -> WorkflowStateMessage:
+    """Return the message for a state, all of it."""
+    return await aside.run(aside.is_long_state(stored.state), message.encode_state, stored, WorkflowView.FULL)
 
 
 def of_batch(changes: Iterable[Change], entries: Iterable[Entry] = (), was: Was | None = None) -> list[Written]:

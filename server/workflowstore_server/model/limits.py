@@ -42,6 +42,17 @@ REPLY_BYTES_MAX: Final = DOCUMENT_BYTES_MAX
 """Bytes of protobuf in the reply to a LoadBatch beyond its first state: below the 4 MiB that gRPC clients receive by
 default."""
 
+REQUEST_FIELDS_MAX: Final = 65_536
+"""Fields of a request, those of its items, their states, events and labels counted, but not what an event consists of.
+It is checked before anything is made of them. Twice what the largest document has: 27,000 events, of the 150 bytes of
+JSON that an empty one has as Go and this service write it."""
+
+HISTORY_EVENTS_MAX: Final = 65_536
+"""Events of a stored document that is read. One of 8 MiB, from which on NATS warns, has 56,000 as Go writes them."""
+
+STORED_LABELS_MAX: Final = 4096
+"""Labels of a stored document that is read. Only other writers can have put more than `LABELS_MAX`."""
+
 REQUEST_ID_BYTES_MAX: Final = 128
 
 KEY_BYTES_MAX: Final = 2000
@@ -49,6 +60,12 @@ KEY_BYTES_MAX: Final = 2000
 
 FILTER_LABELS_MAX: Final = 16
 """Labels that a filter may name."""
+
+FILTER_STATUSES_MAX: Final = 64
+"""Statuses that a filter may name: more than there are, for those that come."""
+
+MASK_PATHS_MAX: Final = 64
+"""Paths that an update mask may have: more than a state has fields."""
 
 COUNT_GROUPS_MAX: Final = 1000
 """Groups in the answer to a Count. The largest values of labels make it 1 MiB."""

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Final, TypeVar
 
 from workflowstore.v1 import workflow_store_pb2 as pb
-from workflowstore_server.codec import document, message
+from workflowstore_server.codec import aside, document, message
 from workflowstore_server.codec.key import key_of, workflow_id_of
 from workflowstore_server.codec.write_id import write_id
 from workflowstore_server.index import Index
@@ -31,6 +31,9 @@ from workflowstore_server.store import Change, Deleted, Draft, Saved, StateStore
 IMPORT_ATTEMPTS_MAX: Final = 8
 """Attempts at one document of an import. Each failure means that somebody else has written under its key meanwhile."""
 
+BEGUN_AT_ONCE: Final = 64
+"""Calls of a batch that begin in one turn of the event loop: each writes its document then."""
+
 _T = TypeVar("_T")
 
 
@@ -42,7 +45,8 @@ async def each(calls: Iterable[Awaitable[_T]], *, repeatable: bool) -> list[_T |
 
     Raises: what nobody foresaw; if repeatable, StorageUnavailable and BucketRecreated.
     """
-    found = await asyncio.gather(*calls, return_exceptions=True)
+    begun = (_after(number // BEGUN_AT_ONCE, call) for number, call in enumerate(calls))
+    found = await asyncio.gather(*begun, return_exceptions=True)
     for result in found:
         if isinstance(result, BaseException) and not isinstance(result, StoreError):
             raise result
@@ -51,6 +55,12 @@ async def each(calls: Iterable[Awaitable[_T]], *, repeatable: bool) -> list[_T |
         if repeatable and isinstance(result, BucketRecreated):
             raise result
     return found  # type: ignore[return-value]
+
+
+async def _after(turns: int, call: Awaitable[_T]) -> _T:
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return await call
 
 
 async def save(
@@ -89,7 +99,8 @@ async def load(
     async with aclosing(store.last_in_parts(ids, at_least)) as parts:
         async for part in parts:
             for key, change in part.items():
-                result = _loaded(store.bucket, ids[key], change, view)
+                is_long = aside.is_long_document(change.document or b"")
+                result = await aside.run(is_long, _loaded, store.bucket, ids[key], change, view)
                 result_bytes = result.ByteSize()
                 if size and size + result_bytes > REPLY_BYTES_MAX:
                     full, result = True, _no_room(store.bucket, ids[key], result_bytes)

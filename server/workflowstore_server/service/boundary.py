@@ -12,10 +12,12 @@ from contextlib import aclosing
 from typing import Any, Final, cast
 
 import grpc
+from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from workflowstore_server.codec import aside, wire
 from workflowstore_server.model.errors import (
     FieldViolation,
     InvalidRequest,
@@ -23,6 +25,7 @@ from workflowstore_server.model.errors import (
     StorageUnavailable,
     StoreError,
 )
+from workflowstore_server.model.limits import REQUEST_FIELDS_MAX
 from workflowstore_server.service import status
 from workflowstore_server.service.calls import Call, Calls
 
@@ -37,6 +40,10 @@ NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
 Context = grpc.aio.ServicerContext[Any, Any]
 Decode = Callable[[bytes], Any]
 
+LONG_AT_ONCE_MAX: Final = 8
+"""Calls with long requests that run at once; others wait before theirs are decoded. What is made of one takes up to 40
+MiB. Those that save a large state or a batch keep the storage busy with fewer."""
+
 
 WRITES: Final = frozenset({"Save", "Update", "Delete", "SaveBatch", "DeleteBatch", "Import"})
 """Methods whose failures say what became of the write."""
@@ -48,6 +55,7 @@ class Boundary:
     def __init__(self, server: grpc.aio.Server, calls: Calls) -> None:
         self._server = server
         self._calls = calls
+        self._long = asyncio.Semaphore(LONG_AT_ONCE_MAX)
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Ignored: the generated code registers every handler here and, by name, below."""
@@ -79,9 +87,14 @@ class Boundary:
             call = Call(self._calls, self._calls.unary, context.peer(), writes=writes)
             try:
                 with call:
-                    request = decode(await context.read())
+                    request = await context.read()
+                    if not _is_long(request):
+                        decoded = decode(request)
+                        call.begin()
+                        return await behavior(decoded, context)
                     call.begin()
-                    return await behavior(request, context)
+                    async with self._long:
+                        return await behavior(await aside.run(True, decode, request), context)
             except BaseException as error:
                 sent = _sent(method, call.failure(error), context)
             return await self._end(call, sent, context)
@@ -99,9 +112,10 @@ class Boundary:
 
         async def send(call: Call, context: Context) -> None:
             with call:
-                request = decode(await context.read())
+                request = await context.read()
+                decoded = await aside.run(_is_long(request), decode, request)
                 call.begin()
-                async with aclosing(behavior(request, context)) as messages:
+                async with aclosing(behavior(decoded, context)) as messages:
                     async for message in messages:
                         # A List has its states ready for the wire.
                         sent = message if isinstance(message, bytes) else serialize(message)
@@ -145,13 +159,31 @@ async def _write(message: bytes, context: Context) -> None:
         raise _ClientGone from error
 
 
+def _has_too_many_fields(request: object, shape: wire.Shape) -> bool:
+    # A field has two bytes at least.
+    if not isinstance(request, bytes) or len(request) <= 2 * REQUEST_FIELDS_MAX:
+        return False
+    return wire.has_more_fields(request, shape, REQUEST_FIELDS_MAX)
+
+
+def _is_long(request: object) -> bool:
+    # What is no bytes is gRPC's sign that no request came.
+    return isinstance(request, bytes) and aside.is_long_message(len(request))
+
+
 def _decoder(method: str, deserialize: Decode) -> Decode:
-    name = f"{method.rpartition('/')[2]}Request"
+    service, _, rpc = method.rpartition("/")
+    name = f"{rpc}Request"
+    shape = wire.shape_of(descriptor_pool.Default().FindServiceByName(service).methods_by_name[rpc].input_type)
 
     def decode(request: bytes) -> Any:
+        if _has_too_many_fields(request, shape):
+            words = (
+                f"has more than {REQUEST_FIELDS_MAX} fields, those of its items, events and labels counted; send less"
+            )
+            raise InvalidRequest((FieldViolation("", "TOO_MANY_FIELDS", words),))
         try:
             return deserialize(request)
-        # What is no bytes is gRPC's sign that no request came.
         except (DecodeError, TypeError) as error:
             words = f"the bytes are no {name}; make them with the code that is generated from this server's .proto"
             raise InvalidRequest((FieldViolation("", "UNDECODABLE", words),)) from error

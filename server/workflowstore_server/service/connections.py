@@ -12,9 +12,10 @@ from workflowstore_server.model.limits import BATCH_BYTES_MAX
 
 log = logging.getLogger(__name__)
 
-RECEIVE_BYTES_MAX: Final = 2 * BATCH_BYTES_MAX
-"""Bytes of one request. Twice what may be sent, so that a batch or a state that is somewhat too large gets the answer
-that tells its size and the limit, instead of gRPC's own."""
+RECEIVE_BYTES_MAX: Final = BATCH_BYTES_MAX + 1024 * 1024
+"""Bytes of one request. More than may be sent, so that a batch or a state that is somewhat too large gets the answer
+that tells its size and the limit, instead of gRPC's own; and no more than protobuf decodes in 50 ms, whatever is in
+them."""
 
 SEND_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of one reply: what our clients take. A chunk of a List is one state and 1 MiB, and a state is less than the

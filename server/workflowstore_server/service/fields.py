@@ -4,6 +4,8 @@ The rules stand in the comments of the .proto files; the bounds are those of mod
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +19,9 @@ from workflowstore_server.model.errors import FieldViolation
 from workflowstore_server.model.state import TIME_NS_MAX, ZERO_TIME_NS
 
 Violations = Iterator[FieldViolation]
+
+LABELS_LOOKED_AT_MAX: Final = 256
+"""Labels of which it is said what is wrong with them, where there are more of them than there may be."""
 
 
 def bucket(name: str, buckets: Collection[str]) -> Violations:
@@ -32,6 +37,7 @@ def batch_items(path: str, names: Sequence[str], field: str = "") -> Violations:
     """The number of items, and that no two are of one name, which is in this field of theirs."""
     if not 1 <= len(names) <= limits.BATCH_ITEMS_MAX:
         yield FieldViolation(path, "OUT_OF_RANGE", f"are {len(names)}; give 1 to {limits.BATCH_ITEMS_MAX}")
+        return
     first: dict[str, int] = {}
     for index, name in enumerate(names):
         if name and first.setdefault(name, index) != index:
@@ -79,6 +85,10 @@ def workflow_state(path: str, state: state_pb.WorkflowState) -> Violations:
 
 
 def workflow_filter(path: str, wanted: WorkflowFilter) -> Violations:
+    if len(wanted.statuses) > limits.FILTER_STATUSES_MAX:
+        words = f"has {len(wanted.statuses)} statuses, more than {limits.FILTER_STATUSES_MAX}; give each once"
+        yield FieldViolation(f"{path}.statuses", "TOO_MANY", words)
+        return
     for index, status in enumerate(wanted.statuses):
         yield from known_value(f"{path}.statuses[{index}]", status, message.STATUS)
     yield from bytes_max(f"{path}.workflow_id_prefix", wanted.workflow_id_prefix, limits.WORKFLOW_ID_BYTES_MAX)
@@ -92,7 +102,7 @@ def workflow_filter(path: str, wanted: WorkflowFilter) -> Violations:
 def labels(path: str, labels: Mapping[str, str], labels_max: int) -> Violations:
     if len(labels) > labels_max:
         yield FieldViolation(path, "TOO_MANY", f"has {len(labels)} labels, more than {labels_max}; remove some")
-    for key, value in labels.items():
+    for key, value in islice(labels.items(), LABELS_LOOKED_AT_MAX):
         label = f"{path}[{cut(key)}]"
         yield from label_key(label, key)
         yield from bytes_max(label, value, limits.LABEL_VALUE_BYTES_MAX)

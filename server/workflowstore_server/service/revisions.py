@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from workflowstore.v1 import workflow_store_pb2 as pb
-from workflowstore_server.codec import document, message, rfc3339
+from workflowstore_server.codec import aside, document, message, rfc3339
 from workflowstore_server.model.errors import WorkflowNotFound
 from workflowstore_server.model.limits import CHUNK_BYTES_MAX
 from workflowstore_server.model.state import WorkflowView
@@ -23,7 +23,8 @@ async def chunks(
     order = _newest_first if newest_first else _oldest_first
     async with aclosing(order(store, workflow_id)) as changes:
         async for change in changes:
-            revision = _encoded(change, view)
+            is_long = aside.is_long_document(change.document or b"")
+            revision = await aside.run(is_long, _encoded, change, view)
             revision_bytes = revision.ByteSize()
             if portion and size + revision_bytes > CHUNK_BYTES_MAX:
                 yield portion

@@ -3,16 +3,18 @@
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from workflowstore.v1 import workflow_store_pb2 as pb
 from workflowstore.v1 import workflow_store_pb2_grpc
-from workflowstore_server.codec import change_message, message, token
+from workflowstore_server.codec import aside, change_message, message, token
 from workflowstore_server.codec.write_id import write_id
 from workflowstore_server.index import Index, WatchStart, exporting
 from workflowstore_server.model.errors import StoreError
+from workflowstore_server.model.patch import StatePatch
 from workflowstore_server.model.selection import Selection
 from workflowstore_server.model.state import Consistency, Durability, WorkflowState, WorkflowView
 from workflowstore_server.service import batches, revisions, status, validation
@@ -20,6 +22,8 @@ from workflowstore_server.store import Deleted, Draft, Saved, StateStore
 from workflowstore_server.store.update import Updater
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +54,30 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         self._time_ns = time_ns
 
     async def Save(self, request: pb.SaveRequest, context: Context) -> pb.SaveResponse:  # noqa: N802
-        validation.check_save(request, self._stores)
-        state = message.decode_state(request.state, self._time_ns())
+        state = await _read(request, self._state_to_save)
         id_ = write_id("Save", request.request_id, state.workflow_id)
         saved = await self._store(request.bucket).save(state, _expected(request), id_)
         return message.encode_saved(saved.revision, saved.state)
 
     async def Update(self, request: pb.UpdateRequest, context: Context) -> pb.UpdateResponse:  # noqa: N802
-        validation.check_update(request, self._stores)
         now_ns = self._time_ns()
-        patch = message.decode_patch(request, now_ns)
+        patch = await _read(request, self._patch, now_ns)
         view = message.VIEW.get(request.view, WorkflowView.FULL)
         workflow_id = request.state.workflow_id
         missing = WorkflowState(workflow_id, created_at_ns=now_ns)
         id_ = write_id("Update", request.request_id, workflow_id)
         updater = self._updaters[request.bucket or self._default]
         saved = await updater.update(patch, missing, _expected(request), id_, create=request.allow_missing)
-        return message.encode_updated(saved.revision, saved.state, saved.document_bytes, view)
+        is_long = saved.state is not None and aside.is_long_state(saved.state)
+        return await aside.run(is_long, message.encode_updated, saved.revision, saved.state, saved.document_bytes, view)
 
     async def Load(self, request: pb.LoadRequest, context: Context) -> pb.LoadResponse:  # noqa: N802
         validation.check_load(request, self._stores)
         view = message.VIEW.get(request.view, WorkflowView.FULL)
         store, consistency = self._store(request.bucket), _consistency(request)
         stored = await store.load(request.workflow_id, request.min_revision, consistency)
-        return pb.LoadResponse(state=message.encode_state(stored, view))
+        state = await aside.run(aside.is_long_state(stored.state), message.encode_state, stored, view)
+        return pb.LoadResponse(state=state)
 
     # In bytes, as they go over the wire: the index has the states so.
     async def List(  # type: ignore[override]  # noqa: N802
@@ -131,17 +135,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
                 yield pb.ListRevisionsResponse(revisions=chunk)
 
     async def SaveBatch(self, request: pb.SaveBatchRequest, context: Context) -> pb.SaveBatchResponse:  # noqa: N802
-        validation.check_save_batch(request, self._stores)
-        now_ns = self._time_ns()
-        method = "SaveBatch atomic" if request.atomic else "SaveBatch"
-        drafts = [
-            Draft(
-                message.decode_state(item.state, now_ns),
-                _expected(item),
-                write_id(method, request.request_id, item.state.workflow_id),
-            )
-            for item in request.items
-        ]
+        drafts = await _read(request, self._drafts)
         results = await batches.save(
             self._store(request.bucket), drafts, atomic=request.atomic, repeatable=bool(request.request_id)
         )
@@ -193,7 +187,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
                 )
 
     async def Import(self, request: pb.ImportRequest, context: Context) -> pb.ImportResponse:  # noqa: N802
-        validation.check_import(request, self._stores)
+        await _read(request, validation.check_import, self._stores)
         results = await batches.import_documents(self._store(request.bucket), request.documents, request.on_conflict)
         return pb.ImportResponse(results=results)
 
@@ -215,11 +209,37 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
             retention=message.encode_retention(self._index(request.bucket).janitor.info()),
         )
 
+    def _state_to_save(self, request: pb.SaveRequest) -> WorkflowState:
+        validation.check_save(request, self._stores)
+        return message.decode_state(request.state, self._time_ns())
+
+    def _patch(self, request: pb.UpdateRequest, now_ns: int) -> StatePatch:
+        validation.check_update(request, self._stores)
+        return message.decode_patch(request, now_ns)
+
+    def _drafts(self, request: pb.SaveBatchRequest) -> list[Draft]:
+        validation.check_save_batch(request, self._stores)
+        now_ns = self._time_ns()
+        method = "SaveBatch atomic" if request.atomic else "SaveBatch"
+        return [
+            Draft(
+                message.decode_state(item.state, now_ns),
+                _expected(item),
+                write_id(method, request.request_id, item.state.workflow_id),
+            )
+            for item in request.items
+        ]
+
     def _store(self, bucket: str) -> StateStore:
         return self._stores[bucket or self._default]
 
     def _index(self, bucket: str) -> Index:
         return self._indexes[bucket or self._default]
+
+
+async def _read(request: Message, read: Callable[..., _T], *more: Any) -> _T:
+    """Validate a request, and make of it what the store takes; not in the event loop if it is long."""
+    return await aside.run(aside.is_long_message(request.ByteSize()), read, request, *more)
 
 
 def _expected(

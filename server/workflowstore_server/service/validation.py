@@ -66,7 +66,12 @@ def check_update(request: store_pb.UpdateRequest, buckets: Collection[str]) -> N
     def violations() -> Violations:
         yield from fields.bucket(request.bucket, buckets)
         yield from fields.workflow_state("state", request.state)
-        named = set(request.update_mask.paths)
+        named = set(request.update_mask.paths[: limits.MASK_PATHS_MAX])
+        if len(request.update_mask.paths) > limits.MASK_PATHS_MAX:
+            words = (
+                f"has {len(request.update_mask.paths)} paths, more than {limits.MASK_PATHS_MAX}; name each field once"
+            )
+            yield FieldViolation("update_mask", "TOO_MANY", words)
         for path in sorted(named - UPDATABLE):
             way_out = {"workflow_id": "it names the workflow", "*": "name each field"}.get(path, UPDATABLE_WORDS)
             yield FieldViolation(
@@ -85,7 +90,7 @@ def check_update(request: store_pb.UpdateRequest, buckets: Collection[str]) -> N
         if len(request.remove_labels) > limits.LABELS_MAX:
             words = f"has {len(request.remove_labels)} keys, more than {limits.LABELS_MAX}; remove some"
             yield FieldViolation("remove_labels", "TOO_MANY", words)
-        for index, label in enumerate(request.remove_labels):
+        for index, label in enumerate(request.remove_labels[: limits.LABELS_MAX]):
             yield from fields.label_key(f"remove_labels[{index}]", label)
             if label in request.set_labels:
                 words = f"names {fields.cut(label)}, which set_labels sets; drop one of them"
@@ -163,7 +168,7 @@ def check_save_batch(request: store_pb.SaveBatchRequest, buckets: Collection[str
         yield from fields.bucket(request.bucket, buckets)
         yield from fields.batch_items("items", [item.state.workflow_id for item in request.items], "state.workflow_id")
         yield from fields.batch_size("items", request.ByteSize())
-        for index, item in enumerate(request.items):
+        for index, item in enumerate(request.items[: limits.BATCH_ITEMS_MAX]):
             yield from fields.workflow_state(f"items[{index}].state", item.state)
         yield from fields.request_id(request.request_id)
 
@@ -176,7 +181,7 @@ def check_load_batch(request: store_pb.LoadBatchRequest, buckets: Collection[str
     def violations() -> Violations:
         yield from fields.bucket(request.bucket, buckets)
         yield from fields.batch_items("workflow_ids", request.workflow_ids)
-        for index, workflow_id in enumerate(request.workflow_ids):
+        for index, workflow_id in enumerate(request.workflow_ids[: limits.BATCH_ITEMS_MAX]):
             yield from fields.workflow_id(f"workflow_ids[{index}]", workflow_id)
         yield from fields.known_value("view", request.view, VIEWS)
         yield from fields.known_value("consistency", request.consistency, CONSISTENCIES)
@@ -202,7 +207,7 @@ def check_delete_batch(request: store_pb.DeleteBatchRequest, buckets: Collection
             for name in ("limit", "dry_run"):
                 if getattr(request, name):
                     yield FieldViolation(name, "CONTRADICTION", "is for a filter; give one, or leave it out")
-        for index, item in enumerate(request.items):
+        for index, item in enumerate(request.items[: limits.BATCH_ITEMS_MAX]):
             yield from fields.workflow_id(f"items[{index}].workflow_id", item.workflow_id)
             yield from fields.deletable_revision(f"items[{index}].", item)
         yield from fields.request_id(request.request_id)
@@ -227,7 +232,7 @@ def check_import(request: store_pb.ImportRequest, buckets: Collection[str]) -> N
         yield from fields.bucket(request.bucket, buckets)
         yield from fields.batch_items("documents", [item.key for item in request.documents], "key")
         yield from fields.batch_size("documents", request.ByteSize())
-        for index, item in enumerate(request.documents):
+        for index, item in enumerate(request.documents[: limits.BATCH_ITEMS_MAX]):
             if item.key == BARRIER_KEY:
                 words = "is what servers write to prove that their reads are fresh, and holds no document; leave it out"
                 yield FieldViolation(f"documents[{index}].key", "RESERVED_KEY", words)

@@ -5,7 +5,7 @@ import random
 from typing import Final
 from weakref import WeakValueDictionary
 
-from workflowstore_server.codec import document
+from workflowstore_server.codec import aside, document
 from workflowstore_server.model.errors import (
     Contended,
     Outcome,
@@ -88,7 +88,8 @@ class Updater:
             return None
         if change.document is None:
             return Saved(change.revision, None)
-        entry = document.entry_of(change.key, change.revision, change.document)
+        is_long = aside.is_long_document(change.document)
+        entry = await aside.run(is_long, document.entry_of, change.key, change.revision, change.document)
         if not isinstance(entry, StoredState):
             return Saved(change.revision, None)
         return Saved(change.revision, entry.state, entry.document_bytes)

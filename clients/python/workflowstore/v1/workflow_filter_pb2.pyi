@@ -61,7 +61,7 @@ class WorkflowFilter(_message.Message):
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_workflow_state_pb2.WorkflowStatus.ValueType]:
         """The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-        those whose stored status is unknown. Repeating a value changes nothing.
+        those whose stored status is unknown. Repeating a value changes nothing. At most 64.
         """
 
     @_builtins.property

@@ -355,7 +355,7 @@ class UpdateRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
         each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-        the server's time.
+        the server's time. At most 64 paths.
         """
 
     @_builtins.property

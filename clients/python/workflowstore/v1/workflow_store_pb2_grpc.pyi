@@ -32,6 +32,9 @@ class WorkflowStoreStub:
     Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
 
+    A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+    but without what an event consists of. One with more is refused before it is read.
+
     Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
     as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
     unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -174,6 +177,9 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
 
+    A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+    but without what an event consists of. One with more is refused before it is read.
+
     Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
     as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
     unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -311,6 +317,9 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
 
     Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+
+    A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+    but without what an event consists of. One with more is refused before it is read.
 
     Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
     as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from nats.aio.client import Client
 
-from workflowstore_server.codec import document, rfc3339
+from workflowstore_server.codec import aside, document, rfc3339
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.model.errors import (
     BucketConfiguration,
@@ -111,7 +111,7 @@ class JetStreamStore:
         return self._bucket.server_version
 
     async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
-        encoded = self._encoded(state)
+        encoded = await self._encoded(state)
         key = key_of(state.workflow_id)
         if expected_revision == 0:
             written = await self._create(state.workflow_id, encoded, write_id)
@@ -125,7 +125,7 @@ class JetStreamStore:
         return Saved(written.seq, state, len(encoded))
 
     async def save_together(self, drafts: Sequence[Draft]) -> list[Saved]:
-        documents = [self._encoded(draft.state) for draft in drafts]
+        documents = [await self._encoded(draft.state) for draft in drafts]
         # Asked before, because a NATS server that knows no batches (before 2.12) would store them message by message.
         if not (self._bucket.described.config.allow_atomic or (await self._bucket.describe()).config.allow_atomic):
             raise self._not_atomic()
@@ -162,7 +162,8 @@ class JetStreamStore:
         entry = await self._last(key_of(workflow_id), min_revision, consistency)
         if entry is None or entry.document is None:
             raise WorkflowNotFound(self.bucket, workflow_id)
-        decoded = document.entry_of(entry.key, entry.revision, entry.document)
+        is_long = aside.is_long_document(entry.document)
+        decoded = await aside.run(is_long, document.entry_of, entry.key, entry.revision, entry.document)
         if isinstance(decoded, MalformedEntry):
             raise MalformedDocument(self.bucket, decoded.key, decoded.revision, decoded.reason)
         return decoded
@@ -302,8 +303,8 @@ class JetStreamStore:
             store_revision=state.last_seq,
         )
 
-    def _encoded(self, state: WorkflowState) -> bytes:
-        encoded = document.encode(state)
+    async def _encoded(self, state: WorkflowState) -> bytes:
+        encoded = await aside.run(aside.is_long_state(state), document.encode, state)
         self._check_size(state.workflow_id, encoded)
         return encoded
 
@@ -347,7 +348,8 @@ class JetStreamStore:
         change = await self.revision(workflow_id, revision)
         if change is None or change.document is None:
             return Saved(revision, None)
-        entry = document.entry_of(change.key, revision, change.document)
+        is_long = aside.is_long_document(change.document)
+        entry = await aside.run(is_long, document.entry_of, change.key, revision, change.document)
         if isinstance(entry, MalformedEntry):
             return Saved(revision, None)
         return Saved(revision, entry.state, entry.document_bytes)

@@ -24,7 +24,7 @@ export const file_workflowstore_v1_workflow_filter: GenFile = /*@__PURE__*/
 export type WorkflowFilter = Message<"workflowstore.v1.WorkflowFilter"> & {
   /**
    * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-   * those whose stored status is unknown. Repeating a value changes nothing.
+   * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
    *
    * @generated from field: repeated workflowstore.v1.WorkflowStatus statuses = 1;
    */

@@ -122,7 +122,7 @@ export type UpdateRequest = Message<"workflowstore.v1.UpdateRequest"> & {
   /**
    * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
    * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-   * the server's time.
+   * the server's time. At most 64 paths.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 3;
    */
@@ -2202,6 +2202,9 @@ export const DurabilitySchema: GenEnum<Durability> = /*@__PURE__*/
  *
  * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
  * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+ *
+ * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+ * but without what an event consists of. One with more is refused before it is read.
  *
  * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
  * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes

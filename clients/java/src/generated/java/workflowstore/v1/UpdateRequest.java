@@ -160,7 +160,7 @@ private static final long serialVersionUID = 0L;
    * <pre>
    * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
    * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-   * the server's time.
+   * the server's time. At most 64 paths.
    * </pre>
    *
    * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -174,7 +174,7 @@ private static final long serialVersionUID = 0L;
    * <pre>
    * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
    * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-   * the server's time.
+   * the server's time. At most 64 paths.
    * </pre>
    *
    * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -188,7 +188,7 @@ private static final long serialVersionUID = 0L;
    * <pre>
    * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
    * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-   * the server's time.
+   * the server's time. At most 64 paths.
    * </pre>
    *
    * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -1448,7 +1448,7 @@ java.lang.String defaultValue) {
      * <pre>
      * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
      * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-     * the server's time.
+     * the server's time. At most 64 paths.
      * </pre>
      *
      * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -1461,7 +1461,7 @@ java.lang.String defaultValue) {
      * <pre>
      * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
      * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-     * the server's time.
+     * the server's time. At most 64 paths.
      * </pre>
      *
      * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -1478,7 +1478,7 @@ java.lang.String defaultValue) {
      * <pre>
      * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
      * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-     * the server's time.
+     * the server's time. At most 64 paths.
      * </pre>
      *
      * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -1500,7 +1500,7 @@ java.lang.String defaultValue) {
      * <pre>
      * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
      * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-     * the server's time.
+     * the server's time. At most 64 paths.
      * </pre>
      *
      * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -1520,7 +1520,7 @@ java.lang.String defaultValue) {
      * <pre>
      * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
      * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-     * the server's time.
+     * the server's time. At most 64 paths.
      * </pre>
      *
      * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -1547,7 +1547,7 @@ java.lang.String defaultValue) {
      * <pre>
      * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
      * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-     * the server's time.
+     * the server's time. At most 64 paths.
      * </pre>
      *
      * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -1566,7 +1566,7 @@ java.lang.String defaultValue) {
      * <pre>
      * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
      * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-     * the server's time.
+     * the server's time. At most 64 paths.
      * </pre>
      *
      * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -1580,7 +1580,7 @@ java.lang.String defaultValue) {
      * <pre>
      * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
      * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-     * the server's time.
+     * the server's time. At most 64 paths.
      * </pre>
      *
      * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -1597,7 +1597,7 @@ java.lang.String defaultValue) {
      * <pre>
      * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
      * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-     * the server's time.
+     * the server's time. At most 64 paths.
      * </pre>
      *
      * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>

@@ -64,7 +64,7 @@ public interface UpdateRequestOrBuilder extends
    * <pre>
    * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
    * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-   * the server's time.
+   * the server's time. At most 64 paths.
    * </pre>
    *
    * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -75,7 +75,7 @@ public interface UpdateRequestOrBuilder extends
    * <pre>
    * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
    * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-   * the server's time.
+   * the server's time. At most 64 paths.
    * </pre>
    *
    * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>
@@ -86,7 +86,7 @@ public interface UpdateRequestOrBuilder extends
    * <pre>
    * The fields to set: any of run_id, status, input_json, result_json, error, history, created_at, updated_at and labels,
    * each replaced as a whole. A time that is named and not given is the server's time. Unless named, `updated_at` becomes
-   * the server's time.
+   * the server's time. At most 64 paths.
    * </pre>
    *
    * <code>.google.protobuf.FieldMask update_mask = 3 [json_name = "updateMask"];</code>

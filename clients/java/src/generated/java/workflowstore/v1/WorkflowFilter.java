@@ -79,7 +79,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-   * those whose stored status is unknown. Repeating a value changes nothing.
+   * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
    * </pre>
    *
    * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -93,7 +93,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-   * those whose stored status is unknown. Repeating a value changes nothing.
+   * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
    * </pre>
    *
    * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -106,7 +106,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-   * those whose stored status is unknown. Repeating a value changes nothing.
+   * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
    * </pre>
    *
    * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -120,7 +120,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-   * those whose stored status is unknown. Repeating a value changes nothing.
+   * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
    * </pre>
    *
    * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -134,7 +134,7 @@ private static final long serialVersionUID = 0L;
   /**
    * <pre>
    * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-   * those whose stored status is unknown. Repeating a value changes nothing.
+   * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
    * </pre>
    *
    * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1097,7 +1097,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1110,7 +1110,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1122,7 +1122,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1135,7 +1135,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1154,7 +1154,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1171,7 +1171,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1190,7 +1190,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1205,7 +1205,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1219,7 +1219,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1232,7 +1232,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1250,7 +1250,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -1266,7 +1266,7 @@ java.lang.String defaultValue) {
     /**
      * <pre>
      * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-     * those whose stored status is unknown. Repeating a value changes nothing.
+     * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
      * </pre>
      *
      * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>

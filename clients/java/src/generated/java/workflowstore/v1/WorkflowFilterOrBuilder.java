@@ -13,7 +13,7 @@ public interface WorkflowFilterOrBuilder extends
   /**
    * <pre>
    * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-   * those whose stored status is unknown. Repeating a value changes nothing.
+   * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
    * </pre>
    *
    * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -23,7 +23,7 @@ public interface WorkflowFilterOrBuilder extends
   /**
    * <pre>
    * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-   * those whose stored status is unknown. Repeating a value changes nothing.
+   * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
    * </pre>
    *
    * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -33,7 +33,7 @@ public interface WorkflowFilterOrBuilder extends
   /**
    * <pre>
    * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-   * those whose stored status is unknown. Repeating a value changes nothing.
+   * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
    * </pre>
    *
    * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -44,7 +44,7 @@ public interface WorkflowFilterOrBuilder extends
   /**
    * <pre>
    * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-   * those whose stored status is unknown. Repeating a value changes nothing.
+   * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
    * </pre>
    *
    * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>
@@ -55,7 +55,7 @@ public interface WorkflowFilterOrBuilder extends
   /**
    * <pre>
    * The status is any of these. Empty = any status. WORKFLOW_STATUS_UNSPECIFIED matches states without a status and
-   * those whose stored status is unknown. Repeating a value changes nothing.
+   * those whose stored status is unknown. Repeating a value changes nothing. At most 64.
    * </pre>
    *
    * <code>repeated .workflowstore.v1.WorkflowStatus statuses = 1 [json_name = "statuses"];</code>

@@ -7,6 +7,8 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
  * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
  * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
  * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+ * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+ * but without what an event consists of. One with more is refused before it is read.
  * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
  * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
  * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -524,6 +526,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -740,6 +744,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -765,6 +771,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -1006,6 +1014,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -1241,6 +1251,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -1472,6 +1484,8 @@ public final class WorkflowStoreGrpc {
    * WorkflowStore durably keeps the state of workflow executions in buckets of NATS JetStream KV.
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
+   * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
+   * but without what an event consists of. One with more is refused before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a

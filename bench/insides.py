@@ -1,0 +1,69 @@
+"""The only place that knows what a server looks like from inside: its tasks, its objects, and what it has said.
+
+Run as a program it is a server of our own code with these options. On SIGUSR1 it prints what it looks like.
+"""
+
+import asyncio
+import gc
+import json
+import logging
+import signal
+import sys
+import threading
+from collections import Counter
+from typing import Final
+
+import uvloop
+
+from bench import processes
+from bench.server import Server
+from workflowstore_server import app
+from workflowstore_server.config import sources
+
+KEPT_MAX: Final = 5
+"""Kinds of log records of which one is kept."""
+
+
+async def look(ours: Server) -> dict[str, int]:
+    """What a server that is this program looks like now."""
+    ours.running.send_signal(signal.SIGUSR1)
+    found: dict[str, int] = json.loads(await processes.next_line(ours.running))
+    return found
+
+
+class _Records(logging.Handler):
+    """Counts what is logged, and shows the first of each kind."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.counts: Counter[str] = Counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raised = record.exc_info[0] if record.exc_info else None
+        kind = f"{record.name} {record.levelname} {raised.__name__ if raised else ''}".strip()
+        self.counts[kind] += 1
+        if self.counts[kind] <= KEPT_MAX:
+            sys.stderr.write(f"{kind}: {self.format(record)}\n")
+
+
+async def _serve(options: list[str]) -> None:
+    names = [name.removeprefix("--").replace("-", "_") for name in options[::2]]
+    flags = dict(zip(names, options[1::2], strict=True))
+    records = _Records()
+    logging.getLogger().addHandler(records)
+
+    def tell() -> None:
+        gc.collect()
+        found = {
+            "tasks": len(asyncio.all_tasks()),
+            "objects": len(gc.get_objects()),
+            "threads": threading.active_count(),
+        }
+        print(json.dumps(found | {f"log: {kind}": count for kind, count in records.counts.items()}), flush=True)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell)
+    await app.serve(sources.load(flags, {}, None), lambda address: print(f"listening on {address}", flush=True))
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(sys.argv[1:]))
