@@ -115,7 +115,9 @@ class Boundary:
                     async with self._long:
                         return await behavior(await aside.run(True, decode, request), context)
             except BaseException as error:
-                await context.abort_with_status(_sent(method, error, context))
+                sent = _sent(method, error, context)
+                _let_go(error)
+                await context.abort_with_status(sent)
 
         return call
 
@@ -134,9 +136,19 @@ class Boundary:
             except GeneratorExit:
                 raise
             except BaseException as error:
-                await context.abort_with_status(_sent(method, error, context))
+                sent = _sent(method, error, context)
+                _let_go(error)
+                await context.abort_with_status(sent)
 
         return call
+
+
+def _let_go(error: BaseException) -> None:
+    """Let go of what a call had in hand when it failed: a large request, say, and what was made of it.
+
+    Its traceback has all of it, and lives until the garbage collector finds it, which is seldom.
+    """
+    error.__traceback__ = None
 
 
 def _serializer(handler: Any) -> Callable[[Any], bytes]:
