@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import socket
 import struct
@@ -47,6 +48,8 @@ class Load:
                 "states": (4, lambda: self._states(client)),
                 "batches": (1, lambda: self._batches(client)),
                 "lists": (2, lambda: self._lists(client)),
+                # As long as somebody watches, the server keeps recent changes: soon as many as it ever does.
+                "lasting watches": (1, lambda: self._lasting_watch(client)),
                 "watches": (4, lambda: self._watches(client)),
                 "cut streams": (3, lambda: self._cut_streams(stub)),
                 "stalled readers": (3, lambda: self._stalled(stub)),
@@ -113,6 +116,10 @@ class Load:
                 wanted -= 1
                 if wanted < 0:
                     break
+
+    async def _lasting_watch(self, client: AsyncClient) -> None:
+        async for _ in client.watch(timeout=math.inf):
+            pass
 
     async def _cut_streams(self, stub: Any) -> None:
         full = state_pb.WORKFLOW_VIEW_FULL

@@ -1,7 +1,9 @@
 """What is long to read or to write keeps nobody waiting: it is refused unread, or worked on beside the event loop."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +18,7 @@ from workflowstore.v1.workflow_filter_pb2 import WorkflowFilter
 from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
 from workflowstore_server.codec import document, message
 from workflowstore_server.codec.aside import MESSAGE_BYTES_MAX
-from workflowstore_server.model.errors import InvalidRequest
+from workflowstore_server.model.errors import InvalidRequest, StateTooLarge
 from workflowstore_server.model.limits import REQUEST_FIELDS_MAX
 from workflowstore_server.service import boundary, validation
 from workflowstore_server.store.jetstream import JetStreamStore
@@ -152,3 +154,29 @@ async def test_few_long_requests_are_in_memory_at_once(
 
     assert most == boundary.LONG_AT_ONCE_MAX
     assert len(revisions) == len(calls)
+
+
+class InHand:
+    """Something that a call works with."""
+
+
+async def test_what_a_failed_call_had_in_hand_is_let_go_at_once(
+    stub: WorkflowStoreStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[weakref.ref[InHand]] = []
+
+    async def save(*_: Any) -> None:
+        in_hand = InHand()
+        kept.append(weakref.ref(in_hand))
+        raise StateTooLarge("b", "wf-1", 2, 1)
+
+    monkeypatch.setattr(JetStreamStore, "save", save)
+    gc.disable()
+    try:
+        found = await failure(stub.Save(pb.SaveRequest(state=SHORT)))
+        assert found.reason == "STATE_TOO_LARGE"
+        async with asyncio.timeout(30):
+            while kept[0]() is not None:
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
