@@ -10,15 +10,11 @@ from pathlib import Path
 import pytest
 
 from support import hostile
+from support.calling import calling
+from support.service_process import ServiceProcess
 from support.waiting import until
 from workflowstore import AsyncClient, WorkflowState, WorkflowStoreError
 
-from .conftest import ServiceProcess, calling  # type: ignore[import-not-found]
-
-SCALE = int(os.environ.get("WORKFLOWSTORE_TEST_ROUNDS", "1"))
-"""How many times more than in a short run."""
-
-IDLE_CONNECTIONS = min(10_000, 1000 * SCALE)
 ROUNDS = 3
 SECONDS_MAX = 60
 """How long a call of an honest client may take with all its attempts: it is not measured here."""
@@ -26,6 +22,7 @@ SECONDS_MAX = 60
 MEMORY_BYTES_MAX = 600 * 1024 * 1024
 
 Serve = Callable[..., ServiceProcess]
+Rounds = Callable[[int, int], int]
 
 
 @asynccontextmanager
@@ -67,18 +64,21 @@ async def honest_calls(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"),
+    ("kind", "counts"),
     [
-        (hostile.idle, IDLE_CONNECTIONS),
-        (hostile.halves, IDLE_CONNECTIONS),
-        (hostile.without_requests, 5000),
-        (hostile.flood, 4000),
-        (hostile.too_large, 50),
-        (hostile.resets, 100),
+        (hostile.idle, (1000, 10_000)),
+        (hostile.halves, (1000, 10_000)),
+        (hostile.without_requests, (5000, 5000)),
+        (hostile.flood, (4000, 4000)),
+        (hostile.too_large, (50, 50)),
+        (hostile.resets, (100, 100)),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-async def test_honest_calls_succeed_beside(serve: Serve, kind: Callable[..., object], count: int) -> None:
+async def test_honest_calls_succeed_beside(
+    serve: Serve, rounds: Rounds, kind: Callable[..., object], counts: tuple[int, int]
+) -> None:
+    count = rounds(*counts)
     server = serve()
     await honest_calls(server.address)
     before = resident_bytes(server.process.pid)

@@ -1,7 +1,6 @@
 """No call fails for a client while servers are rolled under load, one after the other or one alone on its port."""
 
 import asyncio
-import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -11,17 +10,17 @@ from typing import TypeVar
 
 import pytest
 
+from support.calling import calling
 from support.nats_server import NatsServer
+from support.service_process import ServiceProcess
 from support.waiting import until
 from workflowstore import AsyncClient, WorkflowState, WorkflowStoreError
 
-from .conftest import ServiceProcess, calling  # type: ignore[import-not-found]
-
-ROLLS = int(os.environ.get("WORKFLOWSTORE_TEST_ROUNDS", "3"))
 IN_FLIGHT = 8
 
 T = TypeVar("T")
 Serve = Callable[..., ServiceProcess]
+Rounds = Callable[[int, int], int]
 
 
 class Work:
@@ -115,7 +114,9 @@ async def serving(server: ServiceProcess) -> None:
 
 
 @pytest.mark.timeout(600)
-async def test_no_call_fails_while_two_servers_are_rolled(serve: Serve, nats_server: NatsServer) -> None:
+async def test_no_call_fails_while_two_servers_are_rolled(
+    serve: Serve, nats_server: NatsServer, rounds: Rounds
+) -> None:
     ports = [free_port(), free_port()]
 
     async def started(port: int) -> ServiceProcess:
@@ -129,7 +130,7 @@ async def test_no_call_fails_while_two_servers_are_rolled(serve: Serve, nats_ser
     servers = [await started(port) for port in ports]
 
     async def roll(working: Work) -> None:
-        for number in range(ROLLS):
+        for number in range(rounds(2, 20)):
             one = number % 2
             servers[one].signal(signal.SIGTERM)
             assert await asyncio.to_thread(servers[one].wait) == 0
@@ -142,14 +143,14 @@ async def test_no_call_fails_while_two_servers_are_rolled(serve: Serve, nats_ser
 
 
 @pytest.mark.timeout(600)
-async def test_no_call_fails_while_a_server_is_started_again_on_its_port(serve: Serve) -> None:
+async def test_no_call_fails_while_a_server_is_started_again_on_its_port(serve: Serve, rounds: Rounds) -> None:
     listen = f"127.0.0.1:{free_port()}"
     server = serve("--listen", listen)
     await serving(server)
 
     async def roll(working: Work) -> None:
         nonlocal server
-        for _ in range(ROLLS):
+        for _ in range(rounds(2, 20)):
             server.signal(signal.SIGTERM)
             assert await asyncio.to_thread(server.wait) == 0
             server = await asyncio.to_thread(serve, "--listen", listen)
