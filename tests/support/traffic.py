@@ -17,23 +17,21 @@ from workflowstore import (
     ChangeKind,
     Consistency,
     ContendedError,
-    DeadlineExceededError,
     HistoryEvent,
     OutcomeUnknownError,
     RevisionMismatchError,
-    StorageFullError,
-    UnavailableError,
     WorkflowFilter,
     WorkflowNotFoundError,
     WorkflowState,
+    WorkflowStoreError,
     WorkflowView,
 )
 
 TIMEOUT_SECONDS: Final = 5.0
 """Deadline of each call: what is cut off has to fail, and not to hold its client up until the test ends."""
 
-PASSING: Final = (UnavailableError, DeadlineExceededError, StorageFullError)
-"""Failures that faults may cause. Any other one ends the test."""
+PASSING: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED"})
+"""Codes of failures that faults may cause: what gRPC ends as the server stops is CANCELLED. Any other ends the test."""
 
 PREFIXES: Final = ("", "a:")
 """What watchers ask for."""
@@ -104,7 +102,8 @@ class Traffic:
                     for state in chunk.states:
                         ids.append(state.workflow_id)
                         found[state.workflow_id] = (state.revision, _value(state))
-        except PASSING:
+        except WorkflowStoreError as error:
+            _let_pass(error)
             return
         returned = time.monotonic_ns()
         assert revision is not None, "a List has at least one chunk"
@@ -133,7 +132,8 @@ class Traffic:
         called = time.monotonic_ns()
         try:
             state = await client.load(workflow_id, consistency=self._consistency(name))
-        except PASSING:
+        except WorkflowStoreError as error:
+            _let_pass(error)
             return
         found = (0, None) if state is None else (state.revision, _value(state))
         self._found(workflow_id, called, *found, name, "load", weak=self._is_weak(name))
@@ -162,7 +162,7 @@ class Traffic:
         called = time.monotonic_ns()
         try:
             state = await call
-        except (OutcomeUnknownError, DeadlineExceededError):
+        except OutcomeUnknownError:
             self.history.operations.append(
                 Operation(kind, workflow_id, called, None, token=token, expected=expected, client=name)
             )
@@ -172,7 +172,10 @@ class Traffic:
         except WorkflowNotFoundError:
             self.history.refused.add(token)
             self._found(workflow_id, called, 0, None, name, "refused", weak=self._replicated)
-        except (*PASSING, ContendedError):
+        except ContendedError:
+            self.history.refused.add(token)
+        except WorkflowStoreError as error:
+            _let_pass(error)
             self.history.refused.add(token)
         else:
             self.history.operations.append(
@@ -190,14 +193,16 @@ class Traffic:
             expected = self._known.get(workflow_id) or None
         try:
             existed = await client.delete(workflow_id, expected_revision=expected)
-        except (OutcomeUnknownError, DeadlineExceededError):
+        except OutcomeUnknownError:
             self.history.operations.append(
                 Operation(Kind.DELETE, workflow_id, called, None, expected=expected, client=name)
             )
         except RevisionMismatchError as error:
             self._found(workflow_id, called, error.actual_revision, None, name, "refused delete", weak=False)
-        except (*PASSING, ContendedError):
+        except ContendedError:
             pass
+        except WorkflowStoreError as error:
+            _let_pass(error)
         else:
             self.history.operations.append(
                 Operation(
@@ -242,8 +247,10 @@ class Traffic:
         watched = Watched(after=0, prefix=prefix)
         self.history.watched.append(watched)
         while True:
-            with contextlib.suppress(*PASSING):
+            try:
                 await _watch(client, watched, len(watched.told) + self._random.randrange(20, 400))
+            except WorkflowStoreError as error:
+                _let_pass(error)
             # What came after the last word on how far all has been told comes again.
             while watched.told and watched.told[-1].revision > watched.revision:
                 watched.told.pop()
@@ -313,6 +320,11 @@ async def traffic(
                 watcher.cancel()
     if checked:
         check(running.history)
+
+
+def _let_pass(error: WorkflowStoreError) -> None:
+    if error.code not in PASSING:
+        raise error
 
 
 def _value(state: WorkflowState) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ ARRIVALS_MAX: Final = 4096
 """Calls whose request has not come. Each costs some 20 KiB; those that come beyond it push out the oldest."""
 
 REQUEST_SECONDS_MAX: Final = 30.0
-"""How long a request may take to come once its call has begun: 16 MiB at half a megabyte a second."""
+"""How long a request may take to come once its call has begun: 9 MiB at 0.3 megabytes a second."""
 
 PRESSED_SECONDS: Final = 1.0
 """How long a stream may wait for its reader when others need its place."""
