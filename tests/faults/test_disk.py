@@ -82,7 +82,7 @@ async def test_only_with_sync_always_it_is_all_there(
 async def test_the_disk_is_full_for_a_while(serve: Serve, disk: ForgetfulDisk, rounds: Rounds) -> None:
     server = serve("--data-dir", str(disk.path / "data"))
     async with traffic([server.address], seed=7) as clients:
-        for _ in range(rounds(1, 5)):
+        for _ in range(rounds(1, 2)):
             await clients.more(20)
             disk.fill()
             await clients.reads_more(20)
