@@ -23,6 +23,7 @@ CASES = [
     (errors.RevisionNotReachedError, "OUT_OF_RANGE", 2),
     (errors.WatchTooSlowError, "RESOURCE_EXHAUSTED", 7),
     (errors.ReplyTooLargeError, "RESOURCE_EXHAUSTED", 7),
+    (errors.TooManyCallsError, "RESOURCE_EXHAUSTED", 7),
     (errors.OutcomeUnknownError, "INTERNAL", 1),
     (errors.InternalError, "INTERNAL", 1),
     (errors.WorkflowStoreError, "UNIMPLEMENTED", 1),
@@ -34,6 +35,12 @@ def test_exit_codes(kind, code, exit_code) -> None:
     failed = failure_of(kind("words", code=code, reason="ERROR_REASON_X"), "there:1", 1)
     assert failed.code == exit_code
     assert str(failed) == "words"
+
+
+def test_a_server_that_is_busy_is_unavailable_and_not_full() -> None:
+    busy = errors.TooManyCallsError("words", code="RESOURCE_EXHAUSTED", reason="ERROR_REASON_TOO_MANY_CALLS")
+
+    assert failure_of(busy, "there:1", 1).code == 5
 
 
 def test_every_exception_of_the_client_has_a_case() -> None:

@@ -535,7 +535,7 @@ async def test_a_list_that_is_left_early_leaves_nothing_running(
     await asyncio.gather(*puts)
 
     def calls() -> bool:
-        return not service._boundary.calls.idle.is_set()
+        return not service._calls.idle.is_set()
 
     for _ in range(5):
         assert (await stepping.first(client.list())).workflow_id == "wf-0"

@@ -47,6 +47,7 @@ EXPORTS = [
     "StoreInfo",
     "StoredDocument",
     "Timestamp",
+    "TooManyCallsError",
     "UNCHANGED",
     "UnavailableError",
     "Unchanged",

@@ -4,7 +4,8 @@ import asyncio
 import base64
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -22,6 +23,7 @@ from workflowstore.v1.workflow_store_pb2_grpc import add_WorkflowStoreServicer_t
 from workflowstore_server.index import Index, IndexOptions
 from workflowstore_server.model.state import Durability
 from workflowstore_server.service.boundary import Boundary
+from workflowstore_server.service.calls import CallOptions, Calls
 from workflowstore_server.service.server import Service, ServiceOptions
 from workflowstore_server.service.servicer import About, Servicer
 from workflowstore_server.store import StateStore
@@ -66,7 +68,7 @@ def check_failure(status: Status) -> None:
     assert len(base64.b64encode(status.SerializeToString())) + 3 * len(status.message.encode()) < TRAILERS_BYTES_MAX
 
 
-class Refused(Exception):
+class Refused(grpc.aio.AbortError):  # type: ignore[misc]
     """A call has ended with this status."""
 
     def __init__(self, status: Status) -> None:
@@ -75,6 +77,25 @@ class Refused(Exception):
 
 class _Context:
     """What a handler uses of a call."""
+
+    def __init__(self, request: bytes, enough: Callable[[bytes], bool]) -> None:
+        self._request = request
+        self._enough = enough
+        self.task: asyncio.Task[Any] | None = None
+        """Where the handler runs; it is cancelled once it has sent enough."""
+        self.has_enough = False
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
+    async def read(self) -> bytes:
+        return self._request
+
+    async def write(self, message: bytes) -> None:
+        assert self.task is not None, "it runs"
+        if self._enough(message):
+            self.has_enough = True
+            self.task.cancel()
 
     def invocation_metadata(self) -> tuple[()]:
         return ()
@@ -121,24 +142,30 @@ class Direct:
         index = await self._stack.enter_async_context(Index(self.store, IndexOptions()).following())
         self._handlers = _Handlers()
         servicer = Servicer({BUCKET: self.store}, {BUCKET: index}, about, lambda: 0)
-        add_WorkflowStoreServicer_to_server(servicer, Boundary(self._handlers))  # type: ignore[arg-type]
+        boundary = Boundary(self._handlers, Calls(CallOptions()))  # type: ignore[arg-type]
+        add_WorkflowStoreServicer_to_server(servicer, boundary)  # type: ignore[arg-type]
         self._handler = {method: self._handlers.of(method) for method in METHODS}
 
     async def _send(self, method: str, request: bytes) -> None:
         if (await self.store.position()).keys > KEYS_MAX:
             await self._begin()
         handler = self._handler[method]
+        context = _Context(request, partial(_is_last, method))
+        if method in STREAMING:
+            context.task = asyncio.create_task(handler.stream_stream(None, context))
+        else:
+            context.task = asyncio.create_task(handler.stream_unary(None, context))
         async with asyncio.timeout(CASE_SECONDS_MAX):
             try:
-                if method not in STREAMING:
-                    handler.response_serializer(await handler.unary_unary(request, _Context()))
-                    return
-                async with aclosing(handler.unary_stream(request, _Context())) as messages:
-                    async for message in messages:
-                        if _is_last(method, handler.response_serializer(message)):
-                            break
+                reply = await context.task
             except Refused as refused:
                 check_failure(refused.status)
+            except asyncio.CancelledError:
+                if not context.has_enough:
+                    raise
+            else:
+                if method not in STREAMING:
+                    handler.response_serializer(reply)
 
 
 @asynccontextmanager

@@ -62,6 +62,11 @@ class NatsServer:
 
     def pause(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
+        # It may go on for a moment on another core.
+        deadline = time.monotonic() + 30
+        while Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < deadline, "nats-server does not stand still"
+            time.sleep(0.001)
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)

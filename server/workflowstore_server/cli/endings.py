@@ -53,6 +53,9 @@ _CODES: Final = {
     "OUT_OF_RANGE": ExitCode.USAGE,
 }
 
+_REASONS: Final = {"ERROR_REASON_TOO_MANY_CALLS": ExitCode.UNAVAILABLE}
+"""Reasons that mean something else than most with their code."""
+
 _OUTCOMES: Final = {
     "not_applied": "nothing was written",
     "unknown": "whether this was applied is not known; load the workflow to find out",
@@ -74,7 +77,7 @@ class CommandFailed(Exception):
 
 def failure_of(error: "WorkflowStoreError", address: str, timeout_seconds: float | None) -> CommandFailed:
     """How the command ends when a call to the server failed."""
-    code = _CODES.get(error.code, ExitCode.FAILURE)
+    code = _REASONS.get(error.reason or "", _CODES.get(error.code, ExitCode.FAILURE))
     violations = getattr(error, "violations", ())
     if violations:
         return CommandFailed(
