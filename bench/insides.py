@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -31,11 +32,17 @@ async def look(ours: Server) -> dict[str, int]:
     return found
 
 
-class _Records(logging.Handler):
-    """Counts what is logged, and shows the first of each kind."""
+def said_by(data_directory: Path) -> Path:
+    """Where such a server keeps what it has logged."""
+    return data_directory.with_name("said.log")
 
-    def __init__(self) -> None:
+
+class _Records(logging.Handler):
+    """Counts what is logged, and keeps the first of each kind in a file."""
+
+    def __init__(self, file: Path) -> None:
         super().__init__(logging.WARNING)
+        self._file = file
         self.counts: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -43,13 +50,14 @@ class _Records(logging.Handler):
         kind = f"{record.name} {record.levelname} {raised.__name__ if raised else ''}".strip()
         self.counts[kind] += 1
         if self.counts[kind] <= KEPT_MAX:
-            sys.stderr.write(f"{kind}: {self.format(record)}\n")
+            with self._file.open("a") as file:
+                file.write(f"{kind}: {self.format(record)}\n")
 
 
 async def _serve(options: list[str]) -> None:
     names = [name.removeprefix("--").replace("-", "_") for name in options[::2]]
     flags = dict(zip(names, options[1::2], strict=True))
-    records = _Records()
+    records = _Records(said_by(Path(flags["data_dir"])))
     logging.getLogger().addHandler(records)
 
     def tell() -> None:

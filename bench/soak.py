@@ -84,6 +84,9 @@ async def _run(seconds: float) -> tuple[list[dict[str, float]], Load]:
             loading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await loading
+            said = insides.said_by(folder / "data")
+            if said.exists():
+                print(said.read_text())
     return samples, load
 
 
