@@ -222,7 +222,10 @@ async def serving(store: MemoryStore, index_type: type[Index] = Index) -> AsyncI
 
 async def history_of(store: MemoryStore, index_type: type[Index] = Index) -> History:
     """What clients saw of 300 writes."""
-    async with serving(store, index_type) as address, traffic([address], seed=1, checked=False) as clients:
+    async with (
+        serving(store, index_type) as address,
+        traffic([address], seed=1, retries=True, checked=False) as clients,
+    ):
         await clients.more(300)
     return clients.history
 
