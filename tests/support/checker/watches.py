@@ -97,6 +97,8 @@ def complete(history: History) -> Iterator[Violation]:
         if watched.after or watched.revision < last.store_revision:
             continue
         later = {told.workflow_id for told in watched.told if told.revision > last.store_revision}
+        # A List of full states takes what has been written meanwhile.
+        later |= {id_ for id_, revision in there.items() if revision > last.store_revision}
         known = {id_: revision for id_, revision in watched.known().items() if id_ not in later}
         expected = {id_: at for id_, at in there.items() if id_.startswith(watched.prefix) and id_ not in later}
         if known != expected:
