@@ -93,3 +93,13 @@ def test_fields_of_a_group_are_counted() -> None:
 
     pb.SaveRequest.FromString(group)
     assert wire.has_more_fields(group, SAVE, 50)
+
+
+@pytest.mark.parametrize("lead", [b"", b"\x0a", b"\x08"])
+def test_a_number_without_an_end_is_read_no_further_than_a_decoder_does(lead: bytes) -> None:
+    # Read on, four megabytes of it take an hour.
+    endless = lead + b"\xff" * 2**22
+
+    assert not wire.has_more_fields(endless, SAVE, 65_536)
+    with pytest.raises(DecodeError):
+        pb.SaveRequest.FromString(endless)

@@ -5,12 +5,16 @@ a minute.
 """
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from google.protobuf.descriptor import Descriptor
 
 Shape: TypeAlias = "Mapping[int, Shape]"
 """The fields of a message that are looked into, by number: those in which something can repeat."""
+
+NUMBER_BYTES_MAX: Final = 10
+"""Bytes of a number, which has 64 bits; decoders refuse longer ones, and to add them up takes the square of their
+length. https://protobuf.dev/programming-guides/encoding/#varints"""
 
 
 def shape_of(message: Descriptor) -> Shape:
@@ -58,17 +62,19 @@ def _repeats(message: Descriptor) -> bool:
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """Return the number that stands at a place, and the place behind it."""
+    """Return the number that stands at a place, and the place behind it.
+
+    Raises: IndexError, when there is none.
+    """
     number = data[at]
     at += 1
     if number < 0x80:
         return number, at
     number &= 0x7F
-    shift = 7
-    while True:
+    for shift in range(7, 7 * NUMBER_BYTES_MAX, 7):
         part = data[at]
         at += 1
         number |= (part & 0x7F) << shift
         if part < 0x80:
             return number, at
-        shift += 7
+    raise IndexError
