@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from workflowstore_server.codec import aside, document
 from workflowstore_server.codec.key import key_of
-from workflowstore_server.index import pages, query
+from workflowstore_server.index import pages, query, written
 from workflowstore_server.index.listing import Index
 from workflowstore_server.model.limits import CHUNK_STATES_MAX
 from workflowstore_server.model.selection import ListPosition, Selection
@@ -69,6 +68,5 @@ def _ordered(found: dict[str, Change], keys: Iterable[str]) -> tuple[Change, ...
 async def _still_matches(selection: Selection, change: Change) -> bool:
     if change.document is None:
         return False
-    is_long = aside.is_long_document(change.document)
-    entry = await aside.run(is_long, document.entry_of, change.key, change.revision, change.document)
+    entry = await written.read(change)
     return isinstance(entry, MalformedEntry) or selection.filter.matches(entry.state)

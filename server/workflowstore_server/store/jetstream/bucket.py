@@ -34,6 +34,7 @@ REPLY_BYTES_MAX: Final = 2 * 1024 * 1024
 """Bytes of documents in one reply beyond the first document; see link.READS_MAX."""
 
 READ_ATTEMPTS: Final = 2
+"""Attempts at a direct get where there is one copy: what went unanswered may be asked once more."""
 
 REPLICA_TIMEOUTS_SECONDS: Final = (0.5, 0.5, None)
 """How long each attempt at a direct get may take where there are several replicas. NATS goes on to give requests to one
