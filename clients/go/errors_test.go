@@ -34,6 +34,7 @@ func TestReasonsAreThoseOfTheProto(t *testing.T) {
 		ErrInvalidRequest, ErrWorkflowNotFound, ErrWorkflowAlreadyExists, ErrRevisionMismatch, ErrStateTooLarge, ErrStorageFull,
 		ErrStorageUnavailable, ErrShuttingDown, ErrBucketRecreated, ErrBucketNotFound, ErrBucketConfiguration,
 		ErrMalformedDocument, ErrInternal, ErrContended, ErrIndexBehind, ErrRevisionForgotten, ErrRevisionNotReached, ErrWatchTooSlow, ErrReplyTooLarge,
+		ErrTooManyCalls, ErrCallTooLong, ErrReaderStalled,
 	}
 	if len(known) != len(pb.ErrorReason_name)-1 {
 		t.Errorf("%d reasons, of %d", len(known), len(pb.ErrorReason_name)-1)
@@ -101,6 +102,8 @@ func TestOutcomeIsTheServersAndElseTheReasons(t *testing.T) {
 		{ErrStorageUnavailable, "not_applied", NotApplied},
 		{ErrStorageUnavailable, "perhaps", Unknown},
 		{ErrInternal, "", Unknown},
+		{ErrCallTooLong, "", Unknown},
+		{ErrTooManyCalls, "", NotApplied},
 		{"ERROR_REASON_OF_A_NEWER_SERVER", "", Unknown},
 		{"", "", Unknown},
 	} {

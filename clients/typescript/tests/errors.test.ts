@@ -82,7 +82,7 @@ test("the outcome is the server's word where it gives one, and else follows from
       failure(status.UNAVAILABLE, packed(["ErrorInfo", errorInfo(reason, "workflowstore", metadata)])),
       true,
     ).outcome;
-  const open = ["STORAGE_UNAVAILABLE", "INTERNAL"];
+  const open = ["STORAGE_UNAVAILABLE", "CALL_TOO_LONG", "INTERNAL"];
   for (const name of Object.keys(ErrorReason).filter((key) => Number.isNaN(Number(key)) && key !== "UNSPECIFIED")) {
     assert.equal(outcome(`ERROR_REASON_${name}`), open.includes(name) ? "unknown" : "not_applied", name);
   }

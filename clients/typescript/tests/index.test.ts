@@ -6,6 +6,7 @@ test("the package exports these names beside the schemas of the messages and enu
   const names = Object.keys(workflowstore).filter((name) => !/^file_|Schema$/.test(name));
   assert.deepEqual(names.sort(), [
     "ChangeKind",
+    "Consistency",
     "Durability",
     "ErrorReason",
     "EventType",

@@ -82,6 +82,7 @@ class WorkflowStoreExceptionTest {
             ErrorReason.ERROR_REASON_UNSPECIFIED,
             ErrorReason.UNRECOGNIZED,
             ErrorReason.ERROR_REASON_STORAGE_UNAVAILABLE,
+            ErrorReason.ERROR_REASON_CALL_TOO_LONG,
             ErrorReason.ERROR_REASON_INTERNAL);
     assertEquals(
         unknown.contains(reason) ? Outcome.UNKNOWN : Outcome.NOT_APPLIED,
