@@ -16,7 +16,12 @@ from support.terminal import type_on_terminal
 from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreServicer, add_WorkflowStoreServicer_to_server
 
 COMMAND = (sys.executable, "-m", "workflowstore_server")
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("WORKFLOWSTORE_")}
+# Nor what tells how large a terminal is: those that the tests make have a size of their own.
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith("WORKFLOWSTORE_") and name not in {"COLUMNS", "LINES"}
+}
 # An embedded nats-server takes 64.
 BUCKETS = [f"bucket-{number}" for number in range(60)]
 SECONDS_MAX = 60
