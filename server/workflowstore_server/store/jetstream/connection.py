@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import nats.errors
 from nats.aio.client import Client
 
-from workflowstore_server.store.jetstream.link import Link, NotSentError
+from workflowstore_server.store.jetstream.link import Link, NotSentError, UnansweredError
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +218,11 @@ class OwnedConnection:
         self._client = client
         self._discovered = [address.geturl() for address in client.discovered_servers]
         link = Link(client, options.request_timeout_seconds)
-        await link.open()
+        try:
+            await link.open()
+        except (NotSentError, UnansweredError) as error:
+            await _dispose(client)
+            raise CannotConnect(_words(error)) from error
         self._link = link
 
     async def _on_closed(self) -> None:

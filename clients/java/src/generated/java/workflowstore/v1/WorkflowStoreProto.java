@@ -271,267 +271,275 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
       "roto\032#workflowstore/v1/error_reason.prot" +
       "o\032&workflowstore/v1/workflow_filter.prot" +
       "o\032%workflowstore/v1/workflow_state.proto" +
-      "\"\303\001\n\013SaveRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket" +
+      "\"\202\002\n\013SaveRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket" +
       "\0225\n\005state\030\002 \001(\0132\037.workflowstore.v1.Workf" +
       "lowStateR\005state\0220\n\021expected_revision\030\003 \001" +
       "(\004H\000R\020expectedRevision\210\001\001\022\035\n\nrequest_id\030" +
-      "\004 \001(\tR\trequestIdB\024\n\022_expected_revision\"\240" +
-      "\001\n\014SaveResponse\022\032\n\010revision\030\001 \001(\004R\010revis" +
-      "ion\0229\n\ncreated_at\030\002 \001(\0132\032.google.protobu" +
-      "f.TimestampR\tcreatedAt\0229\n\nupdated_at\030\003 \001" +
-      "(\0132\032.google.protobuf.TimestampR\tupdatedA" +
-      "t\"\324\004\n\rUpdateRequest\022\026\n\006bucket\030\001 \001(\tR\006buc" +
-      "ket\0225\n\005state\030\002 \001(\0132\037.workflowstore.v1.Wo" +
-      "rkflowStateR\005state\022;\n\013update_mask\030\003 \001(\0132" +
-      "\032.google.protobuf.FieldMaskR\nupdateMask\022" +
-      "E\n\016append_history\030\004 \003(\0132\036.workflowstore." +
-      "v1.HistoryEventR\rappendHistory\022M\n\nset_la" +
-      "bels\030\005 \003(\0132..workflowstore.v1.UpdateRequ" +
-      "est.SetLabelsEntryR\tsetLabels\022#\n\rremove_" +
-      "labels\030\006 \003(\tR\014removeLabels\0220\n\021expected_r" +
-      "evision\030\007 \001(\004H\000R\020expectedRevision\210\001\001\022#\n\r" +
-      "allow_missing\030\010 \001(\010R\014allowMissing\0222\n\004vie" +
-      "w\030\t \001(\0162\036.workflowstore.v1.WorkflowViewR" +
-      "\004view\022\035\n\nrequest_id\030\n \001(\tR\trequestId\032<\n\016" +
-      "SetLabelsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005valu" +
-      "e\030\002 \001(\tR\005value:\0028\001B\024\n\022_expected_revision" +
-      "\"c\n\016UpdateResponse\022\032\n\010revision\030\001 \001(\004R\010re" +
-      "vision\0225\n\005state\030\002 \001(\0132\037.workflowstore.v1" +
-      ".WorkflowStateR\005state\"\336\001\n\013LoadRequest\022\026\n" +
-      "\006bucket\030\001 \001(\tR\006bucket\022\037\n\013workflow_id\030\002 \001" +
-      "(\tR\nworkflowId\0222\n\004view\030\003 \001(\0162\036.workflows" +
-      "tore.v1.WorkflowViewR\004view\022!\n\014min_revisi" +
-      "on\030\004 \001(\004R\013minRevision\022?\n\013consistency\030\005 \001" +
-      "(\0162\035.workflowstore.v1.ConsistencyR\013consi" +
-      "stency\"E\n\014LoadResponse\0225\n\005state\030\001 \001(\0132\037." +
-      "workflowstore.v1.WorkflowStateR\005state\"\202\003" +
-      "\n\013ListRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\0228\n" +
-      "\006filter\030\002 \001(\0132 .workflowstore.v1.Workflo" +
-      "wFilterR\006filter\0222\n\004view\030\003 \001(\0162\036.workflow" +
-      "store.v1.WorkflowViewR\004view\022\024\n\005limit\030\004 \001" +
-      "(\003R\005limit\0224\n\010order_by\030\005 \001(\0162\031.workflowst" +
-      "ore.v1.OrderByR\007orderBy\022\036\n\ndescending\030\006 " +
-      "\001(\010R\ndescending\022\035\n\npage_token\030\007 \001(\tR\tpag" +
-      "eToken\022!\n\014min_revision\030\010 \001(\004R\013minRevisio" +
-      "n\022?\n\013consistency\030\t \001(\0162\035.workflowstore.v" +
-      "1.ConsistencyR\013consistency\"\326\001\n\014ListRespo" +
-      "nse\0227\n\006states\030\001 \003(\0132\037.workflowstore.v1.W" +
-      "orkflowStateR\006states\022%\n\016store_revision\030\002" +
-      " \001(\004R\rstoreRevision\022>\n\tmalformed\030\003 \003(\0132 " +
-      ".workflowstore.v1.MalformedEntryR\tmalfor" +
-      "med\022&\n\017next_page_token\030\004 \001(\tR\rnextPageTo" +
-      "ken\"\202\002\n\014CountRequest\022\026\n\006bucket\030\001 \001(\tR\006bu" +
-      "cket\0228\n\006filter\030\002 \001(\0132 .workflowstore.v1." +
-      "WorkflowFilterR\006filter\022\030\n\006status\030\003 \001(\010H\000" +
-      "R\006status\022\026\n\005label\030\004 \001(\tH\000R\005label\022!\n\014min_" +
-      "revision\030\005 \001(\004R\013minRevision\022?\n\013consisten" +
-      "cy\030\006 \001(\0162\035.workflowstore.v1.ConsistencyR" +
-      "\013consistencyB\n\n\010group_by\"\322\001\n\rCountRespon" +
-      "se\022\024\n\005count\030\001 \001(\003R\005count\0224\n\006groups\030\002 \003(\013" +
-      "2\034.workflowstore.v1.CountGroupR\006groups\022%" +
-      "\n\016omitted_groups\030\003 \001(\003R\romittedGroups\022\'\n" +
-      "\017malformed_count\030\004 \001(\003R\016malformedCount\022%" +
-      "\n\016store_revision\030\005 \001(\004R\rstoreRevision\"\210\001" +
-      "\n\nCountGroup\022:\n\006status\030\001 \001(\0162 .workflows" +
-      "tore.v1.WorkflowStatusH\000R\006status\022!\n\013labe" +
-      "l_value\030\002 \001(\tH\000R\nlabelValue\022\024\n\005count\030\003 \001" +
-      "(\003R\005countB\005\n\003key\"V\n\016MalformedEntry\022\020\n\003ke" +
-      "y\030\001 \001(\tR\003key\022\032\n\010revision\030\002 \001(\004R\010revision" +
-      "\022\026\n\006reason\030\003 \001(\tR\006reason\"\305\001\n\rDeleteReque" +
-      "st\022\026\n\006bucket\030\001 \001(\tR\006bucket\022\037\n\013workflow_i" +
-      "d\030\002 \001(\tR\nworkflowId\0220\n\021expected_revision" +
-      "\030\003 \001(\004H\000R\020expectedRevision\210\001\001\022\024\n\005purge\030\004" +
-      " \001(\010R\005purge\022\035\n\nrequest_id\030\005 \001(\tR\trequest" +
-      "IdB\024\n\022_expected_revision\"F\n\016DeleteRespon" +
-      "se\022\030\n\007existed\030\001 \001(\010R\007existed\022\032\n\010revision" +
-      "\030\002 \001(\004R\010revision\"\254\002\n\014WatchRequest\022\026\n\006buc" +
-      "ket\030\001 \001(\tR\006bucket\0228\n\006filter\030\002 \001(\0132 .work" +
-      "flowstore.v1.WorkflowFilterR\006filter\0222\n\004v" +
-      "iew\030\003 \001(\0162\036.workflowstore.v1.WorkflowVie" +
-      "wR\004view\022\'\n\016after_revision\030\004 \001(\004H\000R\rafter" +
-      "Revision\022\034\n\010snapshot\030\005 \001(\010H\000R\010snapshot\022F" +
-      "\n\021bucket_created_at\030\006 \001(\0132\032.google.proto" +
-      "buf.TimestampR\017bucketCreatedAtB\007\n\005start\"" +
-      "\334\001\n\rWatchResponse\022:\n\007changes\030\001 \003(\0132 .wor" +
-      "kflowstore.v1.WorkflowChangeR\007changes\022\032\n" +
-      "\010revision\030\002 \001(\004R\010revision\022+\n\021snapshot_co" +
-      "mplete\030\003 \001(\010R\020snapshotComplete\022F\n\021bucket" +
-      "_created_at\030\004 \001(\0132\032.google.protobuf.Time" +
-      "stampR\017bucketCreatedAt\"\366\001\n\016WorkflowChang" +
-      "e\0220\n\004kind\030\001 \001(\0162\034.workflowstore.v1.Chang" +
-      "eKindR\004kind\022\037\n\013workflow_id\030\002 \001(\tR\nworkfl" +
-      "owId\022\032\n\010revision\030\003 \001(\004R\010revision\0225\n\005stat" +
-      "e\030\004 \001(\0132\037.workflowstore.v1.WorkflowState" +
-      "R\005state\022>\n\tmalformed\030\005 \001(\0132 .workflowsto" +
-      "re.v1.MalformedEntryR\tmalformed\"\274\001\n\024List" +
-      "RevisionsRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket" +
-      "\022\037\n\013workflow_id\030\002 \001(\tR\nworkflowId\0222\n\004vie" +
-      "w\030\003 \001(\0162\036.workflowstore.v1.WorkflowViewR" +
-      "\004view\022!\n\014newest_first\030\004 \001(\010R\013newestFirst" +
-      "\022\024\n\005limit\030\005 \001(\003R\005limit\"Y\n\025ListRevisionsR" +
-      "esponse\022@\n\trevisions\030\001 \003(\0132\".workflowsto" +
-      "re.v1.WorkflowRevisionR\trevisions\"\211\002\n\020Wo" +
-      "rkflowRevision\022\032\n\010revision\030\001 \001(\004R\010revisi" +
-      "on\0227\n\tstored_at\030\002 \001(\0132\032.google.protobuf." +
-      "TimestampR\010storedAt\0227\n\005state\030\003 \001(\0132\037.wor" +
-      "kflowstore.v1.WorkflowStateH\000R\005state\022\032\n\007" +
-      "deleted\030\004 \001(\010H\000R\007deleted\022@\n\tmalformed\030\005 " +
-      "\001(\0132 .workflowstore.v1.MalformedEntryH\000R" +
-      "\tmalformedB\t\n\007written\"\364\001\n\tItemError\022\022\n\004c" +
-      "ode\030\001 \001(\005R\004code\0225\n\006reason\030\002 \001(\0162\035.workfl" +
-      "owstore.v1.ErrorReasonR\006reason\022\030\n\007messag" +
-      "e\030\003 \001(\tR\007message\022E\n\010metadata\030\004 \003(\0132).wor" +
-      "kflowstore.v1.ItemError.MetadataEntryR\010m" +
-      "etadata\032;\n\rMetadataEntry\022\020\n\003key\030\001 \001(\tR\003k" +
-      "ey\022\024\n\005value\030\002 \001(\tR\005value:\0028\001\"\230\001\n\020SaveBat" +
-      "chRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\0225\n\005ite" +
-      "ms\030\002 \003(\0132\037.workflowstore.v1.SaveBatchIte" +
-      "mR\005items\022\026\n\006atomic\030\003 \001(\010R\006atomic\022\035\n\nrequ" +
-      "est_id\030\004 \001(\tR\trequestId\"\216\001\n\rSaveBatchIte" +
-      "m\0225\n\005state\030\001 \001(\0132\037.workflowstore.v1.Work" +
-      "flowStateR\005state\0220\n\021expected_revision\030\002 " +
-      "\001(\004H\000R\020expectedRevision\210\001\001B\024\n\022_expected_" +
-      "revision\"P\n\021SaveBatchResponse\022;\n\007results" +
-      "\030\001 \003(\0132!.workflowstore.v1.SaveBatchResul" +
-      "tR\007results\"\326\001\n\017SaveBatchResult\022\032\n\010revisi" +
-      "on\030\001 \001(\004R\010revision\0229\n\ncreated_at\030\002 \001(\0132\032" +
-      ".google.protobuf.TimestampR\tcreatedAt\0229\n" +
-      "\nupdated_at\030\003 \001(\0132\032.google.protobuf.Time" +
-      "stampR\tupdatedAt\0221\n\005error\030\004 \001(\0132\033.workfl" +
-      "owstore.v1.ItemErrorR\005error\"\345\001\n\020LoadBatc" +
-      "hRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\022!\n\014work" +
-      "flow_ids\030\002 \003(\tR\013workflowIds\0222\n\004view\030\003 \001(" +
-      "\0162\036.workflowstore.v1.WorkflowViewR\004view\022" +
-      "!\n\014min_revision\030\004 \001(\004R\013minRevision\022?\n\013co" +
-      "nsistency\030\005 \001(\0162\035.workflowstore.v1.Consi" +
-      "stencyR\013consistency\"P\n\021LoadBatchResponse" +
-      "\022;\n\007results\030\001 \003(\0132!.workflowstore.v1.Loa" +
-      "dBatchResultR\007results\"{\n\017LoadBatchResult" +
-      "\0225\n\005state\030\001 \001(\0132\037.workflowstore.v1.Workf" +
-      "lowStateR\005state\0221\n\005error\030\002 \001(\0132\033.workflo" +
-      "wstore.v1.ItemErrorR\005error\"\203\002\n\022DeleteBat" +
-      "chRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\0227\n\005ite" +
-      "ms\030\002 \003(\0132!.workflowstore.v1.DeleteBatchI" +
-      "temR\005items\0228\n\006filter\030\003 \001(\0132 .workflowsto" +
-      "re.v1.WorkflowFilterR\006filter\022\024\n\005limit\030\004 " +
-      "\001(\005R\005limit\022\027\n\007dry_run\030\005 \001(\010R\006dryRun\022\024\n\005p" +
-      "urge\030\006 \001(\010R\005purge\022\035\n\nrequest_id\030\007 \001(\tR\tr" +
-      "equestId\"z\n\017DeleteBatchItem\022\037\n\013workflow_" +
-      "id\030\001 \001(\tR\nworkflowId\0220\n\021expected_revisio" +
-      "n\030\002 \001(\004H\000R\020expectedRevision\210\001\001B\024\n\022_expec" +
-      "ted_revision\"}\n\023DeleteBatchResponse\022=\n\007r" +
-      "esults\030\001 \003(\0132#.workflowstore.v1.DeleteBa" +
-      "tchResultR\007results\022\'\n\017remaining_count\030\002 " +
-      "\001(\003R\016remainingCount\"\235\001\n\021DeleteBatchResul" +
-      "t\022\037\n\013workflow_id\030\001 \001(\tR\nworkflowId\022\030\n\007ex" +
-      "isted\030\002 \001(\010R\007existed\0221\n\005error\030\003 \001(\0132\033.wo" +
-      "rkflowstore.v1.ItemErrorR\005error\022\032\n\010revis" +
-      "ion\030\004 \001(\004R\010revision\"\200\001\n\rExportRequest\022\026\n" +
-      "\006bucket\030\001 \001(\tR\006bucket\0228\n\006filter\030\002 \001(\0132 ." +
-      "workflowstore.v1.WorkflowFilterR\006filter\022" +
-      "\035\n\npage_token\030\003 \001(\tR\tpageToken\"\237\001\n\016Expor" +
-      "tResponse\022>\n\tdocuments\030\001 \003(\0132 .workflows" +
-      "tore.v1.StoredDocumentR\tdocuments\022&\n\017nex" +
-      "t_page_token\030\002 \001(\tR\rnextPageToken\022%\n\016sto" +
-      "re_revision\030\003 \001(\004R\rstoreRevision\"Z\n\016Stor" +
-      "edDocument\022\020\n\003key\030\001 \001(\tR\003key\022\032\n\010revision" +
-      "\030\002 \001(\004R\010revision\022\032\n\010document\030\003 \001(\014R\010docu" +
-      "ment\"\246\001\n\rImportRequest\022\026\n\006bucket\030\001 \001(\tR\006" +
-      "bucket\022>\n\tdocuments\030\002 \003(\0132 .workflowstor" +
-      "e.v1.StoredDocumentR\tdocuments\022=\n\013on_con" +
-      "flict\030\003 \001(\0162\034.workflowstore.v1.OnConflic" +
-      "tR\nonConflict\"J\n\016ImportResponse\0228\n\007resul" +
-      "ts\030\001 \003(\0132\036.workflowstore.v1.ImportResult" +
-      "R\007results\"\230\001\n\014ImportResult\0229\n\007outcome\030\001 " +
-      "\001(\0162\037.workflowstore.v1.ImportOutcomeR\007ou" +
-      "tcome\022\032\n\010revision\030\002 \001(\004R\010revision\0221\n\005err" +
-      "or\030\003 \001(\0132\033.workflowstore.v1.ItemErrorR\005e" +
-      "rror\"(\n\016GetInfoRequest\022\026\n\006bucket\030\001 \001(\tR\006" +
-      "bucket\"\342\003\n\017GetInfoResponse\022%\n\016server_ver" +
-      "sion\030\001 \001(\tR\rserverVersion\022.\n\023nats_server" +
-      "_version\030\002 \001(\tR\021natsServerVersion\022#\n\rnat" +
-      "s_embedded\030\003 \001(\010R\014natsEmbedded\022<\n\ndurabi" +
-      "lity\030\004 \001(\0162\034.workflowstore.v1.Durability" +
-      "R\ndurability\022\030\n\007buckets\030\005 \003(\tR\007buckets\0224" +
-      "\n\006bucket\030\006 \001(\0132\034.workflowstore.v1.Bucket" +
-      "InfoR\006bucket\022%\n\016store_revision\030\007 \001(\004R\rst" +
-      "oreRevision\022,\n\022document_bytes_max\030\010 \001(\003R" +
-      "\020documentBytesMax\0221\n\005index\030\t \001(\0132\033.workf" +
-      "lowstore.v1.IndexInfoR\005index\022=\n\tretentio" +
-      "n\030\n \001(\0132\037.workflowstore.v1.RetentionInfo" +
-      "R\tretention\"\310\001\n\rRetentionInfo\0225\n\005rules\030\001" +
-      " \003(\0132\037.workflowstore.v1.RetentionRuleR\005r" +
-      "ules\0222\n\025delete_marker_seconds\030\002 \001(\001R\023del" +
-      "eteMarkerSeconds\022#\n\rdeleted_count\030\003 \001(\003R" +
-      "\014deletedCount\022\'\n\017compacted_count\030\004 \001(\003R\016" +
-      "compactedCount\"n\n\rRetentionRule\0228\n\006statu" +
-      "s\030\001 \001(\0162 .workflowstore.v1.WorkflowStatu" +
-      "sR\006status\022#\n\rafter_seconds\030\002 \001(\001R\014afterS" +
-      "econds\"\270\001\n\tIndexInfo\022\032\n\010revision\030\001 \001(\004R\010" +
-      "revision\022\020\n\003lag\030\002 \001(\004R\003lag\022\024\n\005ready\030\003 \001(" +
-      "\010R\005ready\022%\n\016workflow_count\030\004 \001(\003R\rworkfl" +
-      "owCount\022\'\n\017malformed_count\030\005 \001(\003R\016malfor" +
-      "medCount\022\027\n\007on_disk\030\006 \001(\010R\006onDisk\"\334\002\n\nBu" +
-      "cketInfo\022\022\n\004name\030\001 \001(\tR\004name\022\030\n\007history\030" +
-      "\002 \001(\003R\007history\022\032\n\010replicas\030\003 \001(\003R\010replic" +
-      "as\022\033\n\tmax_bytes\030\004 \001(\003R\010maxBytes\022&\n\017max_a" +
-      "ge_seconds\030\005 \001(\001R\rmaxAgeSeconds\022\027\n\007on_di" +
-      "sk\030\006 \001(\010R\006onDisk\022!\n\014allow_direct\030\007 \001(\010R\013" +
-      "allowDirect\022\034\n\trevisions\030\010 \001(\004R\trevision" +
-      "s\022\024\n\005bytes\030\t \001(\004R\005bytes\022!\n\014allow_atomic\030" +
-      "\n \001(\010R\013allowAtomic\022,\n\022request_id_seconds" +
-      "\030\013 \001(\001R\020requestIdSeconds*~\n\013Consistency\022" +
-      "\033\n\027CONSISTENCY_UNSPECIFIED\020\000\022\027\n\023CONSISTE" +
-      "NCY_SESSION\020\001\022\034\n\030CONSISTENCY_LINEARIZABL" +
-      "E\020\002\022\033\n\027CONSISTENCY_ANY_REPLICA\020\003*o\n\007Orde" +
-      "rBy\022\030\n\024ORDER_BY_UNSPECIFIED\020\000\022\030\n\024ORDER_B" +
-      "Y_WORKFLOW_ID\020\001\022\027\n\023ORDER_BY_CREATED_AT\020\002" +
-      "\022\027\n\023ORDER_BY_UPDATED_AT\020\003*\217\001\n\nChangeKind" +
-      "\022\033\n\027CHANGE_KIND_UNSPECIFIED\020\000\022\025\n\021CHANGE_" +
-      "KIND_SAVED\020\001\022\027\n\023CHANGE_KIND_DELETED\020\002\022\031\n" +
-      "\025CHANGE_KIND_UNMATCHED\020\003\022\031\n\025CHANGE_KIND_" +
-      "MALFORMED\020\004*p\n\nOnConflict\022\033\n\027ON_CONFLICT" +
-      "_UNSPECIFIED\020\000\022\024\n\020ON_CONFLICT_FAIL\020\001\022\024\n\020" +
-      "ON_CONFLICT_SKIP\020\002\022\031\n\025ON_CONFLICT_OVERWR" +
-      "ITE\020\003*\205\001\n\rImportOutcome\022\036\n\032IMPORT_OUTCOM" +
-      "E_UNSPECIFIED\020\000\022\032\n\026IMPORT_OUTCOME_WRITTE" +
-      "N\020\001\022\034\n\030IMPORT_OUTCOME_UNCHANGED\020\002\022\032\n\026IMP" +
-      "ORT_OUTCOME_SKIPPED\020\003*d\n\nDurability\022\032\n\026D" +
-      "URABILITY_UNSPECIFIED\020\000\022\033\n\027DURABILITY_FS" +
-      "YNC_ALWAYS\020\001\022\035\n\031DURABILITY_FSYNC_INTERVA" +
-      "L\020\0022\356\010\n\rWorkflowStore\022E\n\004Save\022\035.workflow" +
-      "store.v1.SaveRequest\032\036.workflowstore.v1." +
-      "SaveResponse\022K\n\006Update\022\037.workflowstore.v" +
-      "1.UpdateRequest\032 .workflowstore.v1.Updat" +
-      "eResponse\022E\n\004Load\022\035.workflowstore.v1.Loa" +
-      "dRequest\032\036.workflowstore.v1.LoadResponse" +
-      "\022G\n\004List\022\035.workflowstore.v1.ListRequest\032" +
-      "\036.workflowstore.v1.ListResponse0\001\022J\n\005Wat" +
-      "ch\022\036.workflowstore.v1.WatchRequest\032\037.wor" +
-      "kflowstore.v1.WatchResponse0\001\022b\n\rListRev" +
-      "isions\022&.workflowstore.v1.ListRevisionsR" +
-      "equest\032\'.workflowstore.v1.ListRevisionsR" +
-      "esponse0\001\022H\n\005Count\022\036.workflowstore.v1.Co" +
-      "untRequest\032\037.workflowstore.v1.CountRespo" +
-      "nse\022K\n\006Delete\022\037.workflowstore.v1.DeleteR" +
-      "equest\032 .workflowstore.v1.DeleteResponse" +
-      "\022T\n\tSaveBatch\022\".workflowstore.v1.SaveBat" +
-      "chRequest\032#.workflowstore.v1.SaveBatchRe" +
-      "sponse\022T\n\tLoadBatch\022\".workflowstore.v1.L" +
-      "oadBatchRequest\032#.workflowstore.v1.LoadB" +
-      "atchResponse\022Z\n\013DeleteBatch\022$.workflowst" +
-      "ore.v1.DeleteBatchRequest\032%.workflowstor" +
-      "e.v1.DeleteBatchResponse\022M\n\006Export\022\037.wor" +
-      "kflowstore.v1.ExportRequest\032 .workflowst" +
-      "ore.v1.ExportResponse0\001\022K\n\006Import\022\037.work" +
-      "flowstore.v1.ImportRequest\032 .workflowsto" +
-      "re.v1.ImportResponse\022N\n\007GetInfo\022 .workfl" +
-      "owstore.v1.GetInfoRequest\032!.workflowstor" +
-      "e.v1.GetInfoResponseB\207\001\n\020workflowstore.v" +
-      "1B\022WorkflowStoreProtoP\001\242\002\003WXX\252\002\020Workflow" +
-      "store.V1\312\002\020Workflowstore\\V1\342\002\034Workflowst" +
-      "ore\\V1\\GPBMetadata\352\002\021Workflowstore::V1b\006" +
-      "proto3"
+      "\004 \001(\tR\trequestId\022%\n\016known_revision\030\005 \001(\004" +
+      "R\rknownRevision\022\026\n\006resent\030\006 \001(\010R\006resentB" +
+      "\024\n\022_expected_revision\"\240\001\n\014SaveResponse\022\032" +
+      "\n\010revision\030\001 \001(\004R\010revision\0229\n\ncreated_at" +
+      "\030\002 \001(\0132\032.google.protobuf.TimestampR\tcrea" +
+      "tedAt\0229\n\nupdated_at\030\003 \001(\0132\032.google.proto" +
+      "buf.TimestampR\tupdatedAt\"\223\005\n\rUpdateReque" +
+      "st\022\026\n\006bucket\030\001 \001(\tR\006bucket\0225\n\005state\030\002 \001(" +
+      "\0132\037.workflowstore.v1.WorkflowStateR\005stat" +
+      "e\022;\n\013update_mask\030\003 \001(\0132\032.google.protobuf" +
+      ".FieldMaskR\nupdateMask\022E\n\016append_history" +
+      "\030\004 \003(\0132\036.workflowstore.v1.HistoryEventR\r" +
+      "appendHistory\022M\n\nset_labels\030\005 \003(\0132..work" +
+      "flowstore.v1.UpdateRequest.SetLabelsEntr" +
+      "yR\tsetLabels\022#\n\rremove_labels\030\006 \003(\tR\014rem" +
+      "oveLabels\0220\n\021expected_revision\030\007 \001(\004H\000R\020" +
+      "expectedRevision\210\001\001\022#\n\rallow_missing\030\010 \001" +
+      "(\010R\014allowMissing\0222\n\004view\030\t \001(\0162\036.workflo" +
+      "wstore.v1.WorkflowViewR\004view\022\035\n\nrequest_" +
+      "id\030\n \001(\tR\trequestId\022%\n\016known_revision\030\013 " +
+      "\001(\004R\rknownRevision\022\026\n\006resent\030\014 \001(\010R\006rese" +
+      "nt\032<\n\016SetLabelsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024" +
+      "\n\005value\030\002 \001(\tR\005value:\0028\001B\024\n\022_expected_re" +
+      "vision\"c\n\016UpdateResponse\022\032\n\010revision\030\001 \001" +
+      "(\004R\010revision\0225\n\005state\030\002 \001(\0132\037.workflowst" +
+      "ore.v1.WorkflowStateR\005state\"\336\001\n\013LoadRequ" +
+      "est\022\026\n\006bucket\030\001 \001(\tR\006bucket\022\037\n\013workflow_" +
+      "id\030\002 \001(\tR\nworkflowId\0222\n\004view\030\003 \001(\0162\036.wor" +
+      "kflowstore.v1.WorkflowViewR\004view\022!\n\014min_" +
+      "revision\030\004 \001(\004R\013minRevision\022?\n\013consisten" +
+      "cy\030\005 \001(\0162\035.workflowstore.v1.ConsistencyR" +
+      "\013consistency\"E\n\014LoadResponse\0225\n\005state\030\001 " +
+      "\001(\0132\037.workflowstore.v1.WorkflowStateR\005st" +
+      "ate\"\202\003\n\013ListRequest\022\026\n\006bucket\030\001 \001(\tR\006buc" +
+      "ket\0228\n\006filter\030\002 \001(\0132 .workflowstore.v1.W" +
+      "orkflowFilterR\006filter\0222\n\004view\030\003 \001(\0162\036.wo" +
+      "rkflowstore.v1.WorkflowViewR\004view\022\024\n\005lim" +
+      "it\030\004 \001(\003R\005limit\0224\n\010order_by\030\005 \001(\0162\031.work" +
+      "flowstore.v1.OrderByR\007orderBy\022\036\n\ndescend" +
+      "ing\030\006 \001(\010R\ndescending\022\035\n\npage_token\030\007 \001(" +
+      "\tR\tpageToken\022!\n\014min_revision\030\010 \001(\004R\013minR" +
+      "evision\022?\n\013consistency\030\t \001(\0162\035.workflows" +
+      "tore.v1.ConsistencyR\013consistency\"\326\001\n\014Lis" +
+      "tResponse\0227\n\006states\030\001 \003(\0132\037.workflowstor" +
+      "e.v1.WorkflowStateR\006states\022%\n\016store_revi" +
+      "sion\030\002 \001(\004R\rstoreRevision\022>\n\tmalformed\030\003" +
+      " \003(\0132 .workflowstore.v1.MalformedEntryR\t" +
+      "malformed\022&\n\017next_page_token\030\004 \001(\tR\rnext" +
+      "PageToken\"\202\002\n\014CountRequest\022\026\n\006bucket\030\001 \001" +
+      "(\tR\006bucket\0228\n\006filter\030\002 \001(\0132 .workflowsto" +
+      "re.v1.WorkflowFilterR\006filter\022\030\n\006status\030\003" +
+      " \001(\010H\000R\006status\022\026\n\005label\030\004 \001(\tH\000R\005label\022!" +
+      "\n\014min_revision\030\005 \001(\004R\013minRevision\022?\n\013con" +
+      "sistency\030\006 \001(\0162\035.workflowstore.v1.Consis" +
+      "tencyR\013consistencyB\n\n\010group_by\"\322\001\n\rCount" +
+      "Response\022\024\n\005count\030\001 \001(\003R\005count\0224\n\006groups" +
+      "\030\002 \003(\0132\034.workflowstore.v1.CountGroupR\006gr" +
+      "oups\022%\n\016omitted_groups\030\003 \001(\003R\romittedGro" +
+      "ups\022\'\n\017malformed_count\030\004 \001(\003R\016malformedC" +
+      "ount\022%\n\016store_revision\030\005 \001(\004R\rstoreRevis" +
+      "ion\"\210\001\n\nCountGroup\022:\n\006status\030\001 \001(\0162 .wor" +
+      "kflowstore.v1.WorkflowStatusH\000R\006status\022!" +
+      "\n\013label_value\030\002 \001(\tH\000R\nlabelValue\022\024\n\005cou" +
+      "nt\030\003 \001(\003R\005countB\005\n\003key\"V\n\016MalformedEntry" +
+      "\022\020\n\003key\030\001 \001(\tR\003key\022\032\n\010revision\030\002 \001(\004R\010re" +
+      "vision\022\026\n\006reason\030\003 \001(\tR\006reason\"\204\002\n\rDelet" +
+      "eRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\022\037\n\013work" +
+      "flow_id\030\002 \001(\tR\nworkflowId\0220\n\021expected_re" +
+      "vision\030\003 \001(\004H\000R\020expectedRevision\210\001\001\022\024\n\005p" +
+      "urge\030\004 \001(\010R\005purge\022\035\n\nrequest_id\030\005 \001(\tR\tr" +
+      "equestId\022%\n\016known_revision\030\006 \001(\004R\rknownR" +
+      "evision\022\026\n\006resent\030\007 \001(\010R\006resentB\024\n\022_expe" +
+      "cted_revision\"F\n\016DeleteResponse\022\030\n\007exist" +
+      "ed\030\001 \001(\010R\007existed\022\032\n\010revision\030\002 \001(\004R\010rev" +
+      "ision\"\254\002\n\014WatchRequest\022\026\n\006bucket\030\001 \001(\tR\006" +
+      "bucket\0228\n\006filter\030\002 \001(\0132 .workflowstore.v" +
+      "1.WorkflowFilterR\006filter\0222\n\004view\030\003 \001(\0162\036" +
+      ".workflowstore.v1.WorkflowViewR\004view\022\'\n\016" +
+      "after_revision\030\004 \001(\004H\000R\rafterRevision\022\034\n" +
+      "\010snapshot\030\005 \001(\010H\000R\010snapshot\022F\n\021bucket_cr" +
+      "eated_at\030\006 \001(\0132\032.google.protobuf.Timesta" +
+      "mpR\017bucketCreatedAtB\007\n\005start\"\334\001\n\rWatchRe" +
+      "sponse\022:\n\007changes\030\001 \003(\0132 .workflowstore." +
+      "v1.WorkflowChangeR\007changes\022\032\n\010revision\030\002" +
+      " \001(\004R\010revision\022+\n\021snapshot_complete\030\003 \001(" +
+      "\010R\020snapshotComplete\022F\n\021bucket_created_at" +
+      "\030\004 \001(\0132\032.google.protobuf.TimestampR\017buck" +
+      "etCreatedAt\"\366\001\n\016WorkflowChange\0220\n\004kind\030\001" +
+      " \001(\0162\034.workflowstore.v1.ChangeKindR\004kind" +
+      "\022\037\n\013workflow_id\030\002 \001(\tR\nworkflowId\022\032\n\010rev" +
+      "ision\030\003 \001(\004R\010revision\0225\n\005state\030\004 \001(\0132\037.w" +
+      "orkflowstore.v1.WorkflowStateR\005state\022>\n\t" +
+      "malformed\030\005 \001(\0132 .workflowstore.v1.Malfo" +
+      "rmedEntryR\tmalformed\"\274\001\n\024ListRevisionsRe" +
+      "quest\022\026\n\006bucket\030\001 \001(\tR\006bucket\022\037\n\013workflo" +
+      "w_id\030\002 \001(\tR\nworkflowId\0222\n\004view\030\003 \001(\0162\036.w" +
+      "orkflowstore.v1.WorkflowViewR\004view\022!\n\014ne" +
+      "west_first\030\004 \001(\010R\013newestFirst\022\024\n\005limit\030\005" +
+      " \001(\003R\005limit\"Y\n\025ListRevisionsResponse\022@\n\t" +
+      "revisions\030\001 \003(\0132\".workflowstore.v1.Workf" +
+      "lowRevisionR\trevisions\"\211\002\n\020WorkflowRevis" +
+      "ion\022\032\n\010revision\030\001 \001(\004R\010revision\0227\n\tstore" +
+      "d_at\030\002 \001(\0132\032.google.protobuf.TimestampR\010" +
+      "storedAt\0227\n\005state\030\003 \001(\0132\037.workflowstore." +
+      "v1.WorkflowStateH\000R\005state\022\032\n\007deleted\030\004 \001" +
+      "(\010H\000R\007deleted\022@\n\tmalformed\030\005 \001(\0132 .workf" +
+      "lowstore.v1.MalformedEntryH\000R\tmalformedB" +
+      "\t\n\007written\"\364\001\n\tItemError\022\022\n\004code\030\001 \001(\005R\004" +
+      "code\0225\n\006reason\030\002 \001(\0162\035.workflowstore.v1." +
+      "ErrorReasonR\006reason\022\030\n\007message\030\003 \001(\tR\007me" +
+      "ssage\022E\n\010metadata\030\004 \003(\0132).workflowstore." +
+      "v1.ItemError.MetadataEntryR\010metadata\032;\n\r" +
+      "MetadataEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value" +
+      "\030\002 \001(\tR\005value:\0028\001\"\327\001\n\020SaveBatchRequest\022\026" +
+      "\n\006bucket\030\001 \001(\tR\006bucket\0225\n\005items\030\002 \003(\0132\037." +
+      "workflowstore.v1.SaveBatchItemR\005items\022\026\n" +
+      "\006atomic\030\003 \001(\010R\006atomic\022\035\n\nrequest_id\030\004 \001(" +
+      "\tR\trequestId\022%\n\016known_revision\030\005 \001(\004R\rkn" +
+      "ownRevision\022\026\n\006resent\030\006 \001(\010R\006resent\"\216\001\n\r" +
+      "SaveBatchItem\0225\n\005state\030\001 \001(\0132\037.workflows" +
+      "tore.v1.WorkflowStateR\005state\0220\n\021expected" +
+      "_revision\030\002 \001(\004H\000R\020expectedRevision\210\001\001B\024" +
+      "\n\022_expected_revision\"P\n\021SaveBatchRespons" +
+      "e\022;\n\007results\030\001 \003(\0132!.workflowstore.v1.Sa" +
+      "veBatchResultR\007results\"\326\001\n\017SaveBatchResu" +
+      "lt\022\032\n\010revision\030\001 \001(\004R\010revision\0229\n\ncreate" +
+      "d_at\030\002 \001(\0132\032.google.protobuf.TimestampR\t" +
+      "createdAt\0229\n\nupdated_at\030\003 \001(\0132\032.google.p" +
+      "rotobuf.TimestampR\tupdatedAt\0221\n\005error\030\004 " +
+      "\001(\0132\033.workflowstore.v1.ItemErrorR\005error\"" +
+      "\345\001\n\020LoadBatchRequest\022\026\n\006bucket\030\001 \001(\tR\006bu" +
+      "cket\022!\n\014workflow_ids\030\002 \003(\tR\013workflowIds\022" +
+      "2\n\004view\030\003 \001(\0162\036.workflowstore.v1.Workflo" +
+      "wViewR\004view\022!\n\014min_revision\030\004 \001(\004R\013minRe" +
+      "vision\022?\n\013consistency\030\005 \001(\0162\035.workflowst" +
+      "ore.v1.ConsistencyR\013consistency\"P\n\021LoadB" +
+      "atchResponse\022;\n\007results\030\001 \003(\0132!.workflow" +
+      "store.v1.LoadBatchResultR\007results\"{\n\017Loa" +
+      "dBatchResult\0225\n\005state\030\001 \001(\0132\037.workflowst" +
+      "ore.v1.WorkflowStateR\005state\0221\n\005error\030\002 \001" +
+      "(\0132\033.workflowstore.v1.ItemErrorR\005error\"\302" +
+      "\002\n\022DeleteBatchRequest\022\026\n\006bucket\030\001 \001(\tR\006b" +
+      "ucket\0227\n\005items\030\002 \003(\0132!.workflowstore.v1." +
+      "DeleteBatchItemR\005items\0228\n\006filter\030\003 \001(\0132 " +
+      ".workflowstore.v1.WorkflowFilterR\006filter" +
+      "\022\024\n\005limit\030\004 \001(\005R\005limit\022\027\n\007dry_run\030\005 \001(\010R" +
+      "\006dryRun\022\024\n\005purge\030\006 \001(\010R\005purge\022\035\n\nrequest" +
+      "_id\030\007 \001(\tR\trequestId\022%\n\016known_revision\030\010" +
+      " \001(\004R\rknownRevision\022\026\n\006resent\030\t \001(\010R\006res" +
+      "ent\"z\n\017DeleteBatchItem\022\037\n\013workflow_id\030\001 " +
+      "\001(\tR\nworkflowId\0220\n\021expected_revision\030\002 \001" +
+      "(\004H\000R\020expectedRevision\210\001\001B\024\n\022_expected_r" +
+      "evision\"}\n\023DeleteBatchResponse\022=\n\007result" +
+      "s\030\001 \003(\0132#.workflowstore.v1.DeleteBatchRe" +
+      "sultR\007results\022\'\n\017remaining_count\030\002 \001(\003R\016" +
+      "remainingCount\"\235\001\n\021DeleteBatchResult\022\037\n\013" +
+      "workflow_id\030\001 \001(\tR\nworkflowId\022\030\n\007existed" +
+      "\030\002 \001(\010R\007existed\0221\n\005error\030\003 \001(\0132\033.workflo" +
+      "wstore.v1.ItemErrorR\005error\022\032\n\010revision\030\004" +
+      " \001(\004R\010revision\"\200\001\n\rExportRequest\022\026\n\006buck" +
+      "et\030\001 \001(\tR\006bucket\0228\n\006filter\030\002 \001(\0132 .workf" +
+      "lowstore.v1.WorkflowFilterR\006filter\022\035\n\npa" +
+      "ge_token\030\003 \001(\tR\tpageToken\"\237\001\n\016ExportResp" +
+      "onse\022>\n\tdocuments\030\001 \003(\0132 .workflowstore." +
+      "v1.StoredDocumentR\tdocuments\022&\n\017next_pag" +
+      "e_token\030\002 \001(\tR\rnextPageToken\022%\n\016store_re" +
+      "vision\030\003 \001(\004R\rstoreRevision\"Z\n\016StoredDoc" +
+      "ument\022\020\n\003key\030\001 \001(\tR\003key\022\032\n\010revision\030\002 \001(" +
+      "\004R\010revision\022\032\n\010document\030\003 \001(\014R\010document\"" +
+      "\246\001\n\rImportRequest\022\026\n\006bucket\030\001 \001(\tR\006bucke" +
+      "t\022>\n\tdocuments\030\002 \003(\0132 .workflowstore.v1." +
+      "StoredDocumentR\tdocuments\022=\n\013on_conflict" +
+      "\030\003 \001(\0162\034.workflowstore.v1.OnConflictR\non" +
+      "Conflict\"J\n\016ImportResponse\0228\n\007results\030\001 " +
+      "\003(\0132\036.workflowstore.v1.ImportResultR\007res" +
+      "ults\"\230\001\n\014ImportResult\0229\n\007outcome\030\001 \001(\0162\037" +
+      ".workflowstore.v1.ImportOutcomeR\007outcome" +
+      "\022\032\n\010revision\030\002 \001(\004R\010revision\0221\n\005error\030\003 " +
+      "\001(\0132\033.workflowstore.v1.ItemErrorR\005error\"" +
+      "(\n\016GetInfoRequest\022\026\n\006bucket\030\001 \001(\tR\006bucke" +
+      "t\"\342\003\n\017GetInfoResponse\022%\n\016server_version\030" +
+      "\001 \001(\tR\rserverVersion\022.\n\023nats_server_vers" +
+      "ion\030\002 \001(\tR\021natsServerVersion\022#\n\rnats_emb" +
+      "edded\030\003 \001(\010R\014natsEmbedded\022<\n\ndurability\030" +
+      "\004 \001(\0162\034.workflowstore.v1.DurabilityR\ndur" +
+      "ability\022\030\n\007buckets\030\005 \003(\tR\007buckets\0224\n\006buc" +
+      "ket\030\006 \001(\0132\034.workflowstore.v1.BucketInfoR" +
+      "\006bucket\022%\n\016store_revision\030\007 \001(\004R\rstoreRe" +
+      "vision\022,\n\022document_bytes_max\030\010 \001(\003R\020docu" +
+      "mentBytesMax\0221\n\005index\030\t \001(\0132\033.workflowst" +
+      "ore.v1.IndexInfoR\005index\022=\n\tretention\030\n \001" +
+      "(\0132\037.workflowstore.v1.RetentionInfoR\tret" +
+      "ention\"\310\001\n\rRetentionInfo\0225\n\005rules\030\001 \003(\0132" +
+      "\037.workflowstore.v1.RetentionRuleR\005rules\022" +
+      "2\n\025delete_marker_seconds\030\002 \001(\001R\023deleteMa" +
+      "rkerSeconds\022#\n\rdeleted_count\030\003 \001(\003R\014dele" +
+      "tedCount\022\'\n\017compacted_count\030\004 \001(\003R\016compa" +
+      "ctedCount\"n\n\rRetentionRule\0228\n\006status\030\001 \001" +
+      "(\0162 .workflowstore.v1.WorkflowStatusR\006st" +
+      "atus\022#\n\rafter_seconds\030\002 \001(\001R\014afterSecond" +
+      "s\"\270\001\n\tIndexInfo\022\032\n\010revision\030\001 \001(\004R\010revis" +
+      "ion\022\020\n\003lag\030\002 \001(\004R\003lag\022\024\n\005ready\030\003 \001(\010R\005re" +
+      "ady\022%\n\016workflow_count\030\004 \001(\003R\rworkflowCou" +
+      "nt\022\'\n\017malformed_count\030\005 \001(\003R\016malformedCo" +
+      "unt\022\027\n\007on_disk\030\006 \001(\010R\006onDisk\"\334\002\n\nBucketI" +
+      "nfo\022\022\n\004name\030\001 \001(\tR\004name\022\030\n\007history\030\002 \001(\003" +
+      "R\007history\022\032\n\010replicas\030\003 \001(\003R\010replicas\022\033\n" +
+      "\tmax_bytes\030\004 \001(\003R\010maxBytes\022&\n\017max_age_se" +
+      "conds\030\005 \001(\001R\rmaxAgeSeconds\022\027\n\007on_disk\030\006 " +
+      "\001(\010R\006onDisk\022!\n\014allow_direct\030\007 \001(\010R\013allow" +
+      "Direct\022\034\n\trevisions\030\010 \001(\004R\trevisions\022\024\n\005" +
+      "bytes\030\t \001(\004R\005bytes\022!\n\014allow_atomic\030\n \001(\010" +
+      "R\013allowAtomic\022,\n\022request_id_seconds\030\013 \001(" +
+      "\001R\020requestIdSeconds*~\n\013Consistency\022\033\n\027CO" +
+      "NSISTENCY_UNSPECIFIED\020\000\022\027\n\023CONSISTENCY_S" +
+      "ESSION\020\001\022\034\n\030CONSISTENCY_LINEARIZABLE\020\002\022\033" +
+      "\n\027CONSISTENCY_ANY_REPLICA\020\003*o\n\007OrderBy\022\030" +
+      "\n\024ORDER_BY_UNSPECIFIED\020\000\022\030\n\024ORDER_BY_WOR" +
+      "KFLOW_ID\020\001\022\027\n\023ORDER_BY_CREATED_AT\020\002\022\027\n\023O" +
+      "RDER_BY_UPDATED_AT\020\003*\217\001\n\nChangeKind\022\033\n\027C" +
+      "HANGE_KIND_UNSPECIFIED\020\000\022\025\n\021CHANGE_KIND_" +
+      "SAVED\020\001\022\027\n\023CHANGE_KIND_DELETED\020\002\022\031\n\025CHAN" +
+      "GE_KIND_UNMATCHED\020\003\022\031\n\025CHANGE_KIND_MALFO" +
+      "RMED\020\004*p\n\nOnConflict\022\033\n\027ON_CONFLICT_UNSP" +
+      "ECIFIED\020\000\022\024\n\020ON_CONFLICT_FAIL\020\001\022\024\n\020ON_CO" +
+      "NFLICT_SKIP\020\002\022\031\n\025ON_CONFLICT_OVERWRITE\020\003" +
+      "*\205\001\n\rImportOutcome\022\036\n\032IMPORT_OUTCOME_UNS" +
+      "PECIFIED\020\000\022\032\n\026IMPORT_OUTCOME_WRITTEN\020\001\022\034" +
+      "\n\030IMPORT_OUTCOME_UNCHANGED\020\002\022\032\n\026IMPORT_O" +
+      "UTCOME_SKIPPED\020\003*d\n\nDurability\022\032\n\026DURABI" +
+      "LITY_UNSPECIFIED\020\000\022\033\n\027DURABILITY_FSYNC_A" +
+      "LWAYS\020\001\022\035\n\031DURABILITY_FSYNC_INTERVAL\020\0022\356" +
+      "\010\n\rWorkflowStore\022E\n\004Save\022\035.workflowstore" +
+      ".v1.SaveRequest\032\036.workflowstore.v1.SaveR" +
+      "esponse\022K\n\006Update\022\037.workflowstore.v1.Upd" +
+      "ateRequest\032 .workflowstore.v1.UpdateResp" +
+      "onse\022E\n\004Load\022\035.workflowstore.v1.LoadRequ" +
+      "est\032\036.workflowstore.v1.LoadResponse\022G\n\004L" +
+      "ist\022\035.workflowstore.v1.ListRequest\032\036.wor" +
+      "kflowstore.v1.ListResponse0\001\022J\n\005Watch\022\036." +
+      "workflowstore.v1.WatchRequest\032\037.workflow" +
+      "store.v1.WatchResponse0\001\022b\n\rListRevision" +
+      "s\022&.workflowstore.v1.ListRevisionsReques" +
+      "t\032\'.workflowstore.v1.ListRevisionsRespon" +
+      "se0\001\022H\n\005Count\022\036.workflowstore.v1.CountRe" +
+      "quest\032\037.workflowstore.v1.CountResponse\022K" +
+      "\n\006Delete\022\037.workflowstore.v1.DeleteReques" +
+      "t\032 .workflowstore.v1.DeleteResponse\022T\n\tS" +
+      "aveBatch\022\".workflowstore.v1.SaveBatchReq" +
+      "uest\032#.workflowstore.v1.SaveBatchRespons" +
+      "e\022T\n\tLoadBatch\022\".workflowstore.v1.LoadBa" +
+      "tchRequest\032#.workflowstore.v1.LoadBatchR" +
+      "esponse\022Z\n\013DeleteBatch\022$.workflowstore.v" +
+      "1.DeleteBatchRequest\032%.workflowstore.v1." +
+      "DeleteBatchResponse\022M\n\006Export\022\037.workflow" +
+      "store.v1.ExportRequest\032 .workflowstore.v" +
+      "1.ExportResponse0\001\022K\n\006Import\022\037.workflows" +
+      "tore.v1.ImportRequest\032 .workflowstore.v1" +
+      ".ImportResponse\022N\n\007GetInfo\022 .workflowsto" +
+      "re.v1.GetInfoRequest\032!.workflowstore.v1." +
+      "GetInfoResponseB\207\001\n\020workflowstore.v1B\022Wo" +
+      "rkflowStoreProtoP\001\242\002\003WXX\252\002\020Workflowstore" +
+      ".V1\312\002\020Workflowstore\\V1\342\002\034Workflowstore\\V" +
+      "1\\GPBMetadata\352\002\021Workflowstore::V1b\006proto" +
+      "3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -547,7 +555,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_SaveRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_SaveRequest_descriptor,
-        new java.lang.String[] { "Bucket", "State", "ExpectedRevision", "RequestId", });
+        new java.lang.String[] { "Bucket", "State", "ExpectedRevision", "RequestId", "KnownRevision", "Resent", });
     internal_static_workflowstore_v1_SaveResponse_descriptor =
       getDescriptor().getMessageType(1);
     internal_static_workflowstore_v1_SaveResponse_fieldAccessorTable = new
@@ -559,7 +567,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_UpdateRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_UpdateRequest_descriptor,
-        new java.lang.String[] { "Bucket", "State", "UpdateMask", "AppendHistory", "SetLabels", "RemoveLabels", "ExpectedRevision", "AllowMissing", "View", "RequestId", });
+        new java.lang.String[] { "Bucket", "State", "UpdateMask", "AppendHistory", "SetLabels", "RemoveLabels", "ExpectedRevision", "AllowMissing", "View", "RequestId", "KnownRevision", "Resent", });
     internal_static_workflowstore_v1_UpdateRequest_SetLabelsEntry_descriptor =
       internal_static_workflowstore_v1_UpdateRequest_descriptor.getNestedType(0);
     internal_static_workflowstore_v1_UpdateRequest_SetLabelsEntry_fieldAccessorTable = new
@@ -625,7 +633,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_DeleteRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_DeleteRequest_descriptor,
-        new java.lang.String[] { "Bucket", "WorkflowId", "ExpectedRevision", "Purge", "RequestId", });
+        new java.lang.String[] { "Bucket", "WorkflowId", "ExpectedRevision", "Purge", "RequestId", "KnownRevision", "Resent", });
     internal_static_workflowstore_v1_DeleteResponse_descriptor =
       getDescriptor().getMessageType(13);
     internal_static_workflowstore_v1_DeleteResponse_fieldAccessorTable = new
@@ -685,7 +693,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_SaveBatchRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_SaveBatchRequest_descriptor,
-        new java.lang.String[] { "Bucket", "Items", "Atomic", "RequestId", });
+        new java.lang.String[] { "Bucket", "Items", "Atomic", "RequestId", "KnownRevision", "Resent", });
     internal_static_workflowstore_v1_SaveBatchItem_descriptor =
       getDescriptor().getMessageType(22);
     internal_static_workflowstore_v1_SaveBatchItem_fieldAccessorTable = new
@@ -727,7 +735,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_DeleteBatchRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_DeleteBatchRequest_descriptor,
-        new java.lang.String[] { "Bucket", "Items", "Filter", "Limit", "DryRun", "Purge", "RequestId", });
+        new java.lang.String[] { "Bucket", "Items", "Filter", "Limit", "DryRun", "Purge", "RequestId", "KnownRevision", "Resent", });
     internal_static_workflowstore_v1_DeleteBatchItem_descriptor =
       getDescriptor().getMessageType(29);
     internal_static_workflowstore_v1_DeleteBatchItem_fieldAccessorTable = new
