@@ -19,7 +19,7 @@ from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
 from workflowstore_server.codec import document, message
 from workflowstore_server.codec.aside import MESSAGE_BYTES_MAX
 from workflowstore_server.model.errors import InvalidRequest, StateTooLarge
-from workflowstore_server.model.limits import REQUEST_FIELDS_MAX
+from workflowstore_server.model.limits import QUESTION_BYTES_MAX, REQUEST_FIELDS_MAX, WORKFLOW_ID_BYTES_MAX
 from workflowstore_server.service import boundary, validation
 from workflowstore_server.store.jetstream import JetStreamStore
 
@@ -45,6 +45,34 @@ async def test_a_request_of_too_many_fields_is_refused(stub: WorkflowStoreStub, 
     assert found.code is grpc.StatusCode.INVALID_ARGUMENT
     assert found.fields == {"": "TOO_MANY_FIELDS"}
     assert str(REQUEST_FIELDS_MAX) in found.message
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("Count", pb.CountRequest(filter=WorkflowFilter(statuses=[1] * (QUESTION_BYTES_MAX + 1)))),
+        ("Load", pb.LoadRequest(workflow_id="x" * (QUESTION_BYTES_MAX + 1))),
+    ],
+)
+async def test_a_question_that_is_too_long_is_refused_unread(
+    stub: WorkflowStoreStub, method: str, request_: Any
+) -> None:
+    found = await failure(getattr(stub, method)(request_))
+
+    assert found.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert found.fields == {"": "TOO_LONG"}
+    assert str(QUESTION_BYTES_MAX) in found.message
+
+
+async def test_the_longest_question_is_answered(stub: WorkflowStoreStub) -> None:
+    ids = [f"{number:04d}" + "\N{GRINNING FACE}" * 255 for number in range(1000)]
+    assert len(ids[0].encode()) == WORKFLOW_ID_BYTES_MAX
+
+    loaded = await stub.LoadBatch(pb.LoadBatchRequest(workflow_ids=ids))
+    items = [pb.DeleteBatchItem(workflow_id=id_, expected_revision=2**64 - 1) for id_ in ids]
+    deleted = await stub.DeleteBatch(pb.DeleteBatchRequest(items=items))
+
+    assert len(loaded.results) == len(deleted.results) == 1000
 
 
 def test_nothing_is_made_of_a_request_of_too_many_fields() -> None:

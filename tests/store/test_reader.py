@@ -1,9 +1,12 @@
 """Concurrent reads of single keys share requests, and each gets its own answer."""
 
 import asyncio
+from pathlib import Path
 
 import nats
 
+from support.nats_server import NatsServer
+from workflowstore_server.codec.key import key_of
 from workflowstore_server.model.errors import WorkflowNotFound
 from workflowstore_server.model.state import StoredState, WorkflowState
 from workflowstore_server.store.jetstream import JetStreamStore
@@ -64,3 +67,22 @@ async def test_a_read_sees_every_write_that_was_acknowledged_before_it(jetstream
             assert (await jetstream_store.load(workflow_id)).revision == revision
 
     await asyncio.gather(*(write_and_read(f"wf-{number}") for number in range(20)))
+
+
+async def test_more_and_longer_keys_than_nats_takes_in_one_request_are_read_in_several(tmp_path: Path) -> None:
+    nats_server = NatsServer(tmp_path, max_payload=32 * 1024)
+    client = await nats.connect(nats_server.url, pending_size=0)
+    async with JetStreamStore.over(client, "beluga_workflows") as store:
+        ids = ["\N{GRINNING FACE}" * 250 + f"{number:03d}" for number in range(100)]
+        for id_ in ids[::2]:
+            await store.save(WorkflowState(id_))
+        newest = (await store.position()).last_revision
+
+        found = await store.last([key_of(id_) for id_ in ids], newest)
+        loaded = await asyncio.gather(*[store.load(id_) for id_ in ids], return_exceptions=True)
+
+        assert sorted(change.revision for change in found.values()) == list(range(1, 51))
+        assert [one.revision for one in loaded[::2]] == list(range(1, 51))  # type: ignore[union-attr]
+        assert all(isinstance(one, WorkflowNotFound) for one in loaded[1::2])
+    await client.close()
+    nats_server.stop()

@@ -55,6 +55,9 @@ STORED_LABELS_MAX: Final = 4096
 
 REQUEST_ID_BYTES_MAX: Final = 128
 
+QUESTION_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Bytes of a request that carries no states and no documents: twice what 1,000 of the longest workflow ids take."""
+
 KEY_BYTES_MAX: Final = 2000
 """Bytes of a key that is imported. The longest key of a workflow id has 1,367; NATS's control line has 4,096."""
 

@@ -25,10 +25,11 @@ from workflowstore_server.model.errors import (
     StorageUnavailable,
     StoreError,
 )
-from workflowstore_server.model.limits import REQUEST_FIELDS_MAX
+from workflowstore_server.model.limits import QUESTION_BYTES_MAX, REQUEST_FIELDS_MAX
 from workflowstore_server.service import status
 from workflowstore_server.service.attempts import is_made_again
 from workflowstore_server.service.calls import Call, Calls
+from workflowstore_server.service.connections import RECEIVE_BYTES_MAX
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,10 @@ MiB. Those that save a large state or a batch keep the storage busy with fewer."
 
 WRITES: Final = frozenset({"Save", "Update", "Delete", "SaveBatch", "DeleteBatch", "Import"})
 """Methods whose failures say what became of the write."""
+
+
+CARRYING: Final = frozenset({"Save", "Update", "SaveBatch", "Import"})
+"""Methods whose requests carry states or documents, and may be long for that."""
 
 
 class Boundary:
@@ -174,7 +179,12 @@ def _decoder(method: str, deserialize: Decode) -> Decode:
     name = f"{rpc}Request"
     shape = wire.shape_of(descriptor_pool.Default().FindServiceByName(service).methods_by_name[rpc].input_type)
 
+    bytes_max = RECEIVE_BYTES_MAX if rpc in CARRYING else QUESTION_BYTES_MAX
+
     def decode(request: bytes) -> Any:
+        if isinstance(request, bytes) and len(request) > bytes_max:
+            words = f"has {len(request)} bytes, more than the {bytes_max} that a {name} may have; ask for less at once"
+            raise InvalidRequest((FieldViolation("", "TOO_LONG", words),))
         if _has_too_many_fields(request, shape):
             words = (
                 f"has more than {REQUEST_FIELDS_MAX} fields, those of its items, events and labels counted; send less"

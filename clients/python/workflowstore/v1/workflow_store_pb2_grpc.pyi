@@ -33,7 +33,8 @@ class WorkflowStoreStub:
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
 
     A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
-    but without what an event consists of. One with more is refused before it is read.
+    but without what an event consists of. One without states or documents has at most 2 MiB. One with more is refused
+    before it is read.
 
     Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
     as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
@@ -183,7 +184,8 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
 
     A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
-    but without what an event consists of. One with more is refused before it is read.
+    but without what an event consists of. One without states or documents has at most 2 MiB. One with more is refused
+    before it is read.
 
     Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
     as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
@@ -329,7 +331,8 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
     is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
 
     A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
-    but without what an event consists of. One with more is refused before it is read.
+    but without what an event consists of. One without states or documents has at most 2 MiB. One with more is refused
+    before it is read.
 
     Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
     as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes

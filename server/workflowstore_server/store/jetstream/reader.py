@@ -9,7 +9,8 @@ that finds nothing else tells all the same how far its replica has come.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from workflowstore_server.codec.key import BARRIER_KEY
@@ -28,6 +29,10 @@ GATHER_SECONDS: Final = 0.002
 
 BULK_KEYS_MAX: Final = BATCH_SUBJECTS_MAX - 1
 """Keys in one request of a bulk read, beside the barrier's."""
+
+
+REQUEST_BYTES_KEPT: Final = 8192
+"""Bytes of a request that are for other than the keys asked for: the barrier's key, and what is asked of them."""
 
 
 class _Answer(NamedTuple):
@@ -103,7 +108,8 @@ class LastMessageReader:
             else:
                 self._arrival.clear()
                 await self._arrival.wait()
-            reads = [self._waiting.popleft() for _ in range(min(len(self._waiting), READS_MAX))]
+            waiting = [read.key for read in islice(self._waiting, READS_MAX)]
+            reads = [self._waiting.popleft() for _ in range(_fitting(self._bucket, waiting))]
             try:
                 await self._answer(reads)
             except Exception as error:
@@ -146,9 +152,10 @@ async def last_in_parts(
 ) -> AsyncGenerator[dict[str, Change]]:
     """Yield the last messages of many keys in parts of a bounded size; see `StateStore.last_in_parts`."""
     freshness.require_direct()
-    ordered = sorted(keys)
-    for first in range(0, len(ordered), BULK_KEYS_MAX):
-        missing = set(ordered[first : first + BULK_KEYS_MAX])
+    left = sorted(keys)
+    while left:
+        count = _fitting(bucket, left[:BULK_KEYS_MAX])
+        missing, left = set(left[:count]), left[count:]
         late = pauses()
         marked = False
         while missing:
@@ -173,6 +180,17 @@ async def last_in_parts(
 async def _last_messages(bucket: Bucket, freshness: Freshness, keys: set[str], *, bulk: bool = False) -> Batch:
     asked = {*keys, BARRIER_KEY} if freshness.replicated else keys
     return await bucket.last_messages(sorted(asked), bulk=bulk)
+
+
+def _fitting(bucket: Bucket, keys: Sequence[str]) -> int:
+    """How many of the keys, but at least one, NATS takes in one request."""
+    room = bucket.max_payload_bytes - REQUEST_BYTES_KEPT
+    for count, key in enumerate(keys):
+        # In quotes, and with a comma.
+        room -= len(bucket.names.subject(key).encode()) + 3
+        if room < 0 and count:
+            return count
+    return len(keys)
 
 
 def _unanswered(reads: list[_Read]) -> list[_Read]:

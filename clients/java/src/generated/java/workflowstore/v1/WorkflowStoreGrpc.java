@@ -8,7 +8,8 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
  * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
  * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
  * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
- * but without what an event consists of. One with more is refused before it is read.
+ * but without what an event consists of. One without states or documents has at most 2 MiB. One with more is refused
+ * before it is read.
  * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
  * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
  * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -531,7 +532,8 @@ public final class WorkflowStoreGrpc {
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
    * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
-   * but without what an event consists of. One with more is refused before it is read.
+   * but without what an event consists of. One without states or documents has at most 2 MiB. One with more is refused
+   * before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -753,7 +755,8 @@ public final class WorkflowStoreGrpc {
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
    * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
-   * but without what an event consists of. One with more is refused before it is read.
+   * but without what an event consists of. One without states or documents has at most 2 MiB. One with more is refused
+   * before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -784,7 +787,8 @@ public final class WorkflowStoreGrpc {
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
    * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
-   * but without what an event consists of. One with more is refused before it is read.
+   * but without what an event consists of. One without states or documents has at most 2 MiB. One with more is refused
+   * before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -1031,7 +1035,8 @@ public final class WorkflowStoreGrpc {
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
    * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
-   * but without what an event consists of. One with more is refused before it is read.
+   * but without what an event consists of. One without states or documents has at most 2 MiB. One with more is refused
+   * before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -1272,7 +1277,8 @@ public final class WorkflowStoreGrpc {
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
    * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
-   * but without what an event consists of. One with more is refused before it is read.
+   * but without what an event consists of. One without states or documents has at most 2 MiB. One with more is refused
+   * before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
@@ -1509,7 +1515,8 @@ public final class WorkflowStoreGrpc {
    * Every request names a bucket; empty means the server's first one, and a bucket that the server was not started with
    * is refused. Errors carry a google.rpc.ErrorInfo whose reason is an ErrorReason.
    * A request has at most 65,536 fields, counted with those of its items, of their states and with each event and label,
-   * but without what an event consists of. One with more is refused before it is read.
+   * but without what an event consists of. One without states or documents has at most 2 MiB. One with more is refused
+   * before it is read.
    * Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
    * as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
    * unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
