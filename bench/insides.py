@@ -4,6 +4,7 @@ Run as a program it is a server of our own code with these options. On SIGUSR1 i
 """
 
 import asyncio
+import ctypes
 import gc
 import json
 import logging
@@ -54,6 +55,34 @@ class _Records(logging.Handler):
                 file.write(f"{kind}: {self.format(record)}\n")
 
 
+class _MallocInfo(ctypes.Structure):
+    """What glibc's mallinfo2 returns."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    )
+
+
+def _allocated_bytes() -> int:
+    """Bytes that are in use. A process has more: what was in use once, and glibc keeps for later."""
+    libc = ctypes.CDLL(None)
+    libc.mallinfo2.restype = _MallocInfo
+    info = libc.mallinfo2()
+    return int(info.uordblks + info.hblkhd)
+
+
 async def _serve(options: list[str]) -> None:
     names = [name.removeprefix("--").replace("-", "_") for name in options[::2]]
     flags = dict(zip(names, options[1::2], strict=True))
@@ -63,6 +92,7 @@ async def _serve(options: list[str]) -> None:
     def tell() -> None:
         gc.collect()
         found = {
+            "allocated KiB": _allocated_bytes() // 1024,
             "tasks": len(asyncio.all_tasks()),
             "objects": len(gc.get_objects()),
             "threads": threading.active_count(),

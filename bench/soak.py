@@ -145,7 +145,15 @@ def _memory_mib(process: int) -> float:
 
 
 def _line(sample: Mapping[str, float]) -> str:
-    names = ("server MiB", "server descriptors", "server tasks", "server objects", "nats MiB", "consumers", "WAL KiB")
+    names = (
+        "server MiB",
+        "server allocated KiB",
+        "server descriptors",
+        "server tasks",
+        "nats MiB",
+        "consumers",
+        "WAL KiB",
+    )
     return ", ".join(f"{name} {sample[name]:,.0f}" for name in names)
 
 
@@ -161,7 +169,11 @@ def slope_of(seconds: Sequence[float], values: Sequence[float]) -> Slope:
 
 
 def _print(samples: Sequence[Mapping[str, float]]) -> list[str]:
-    """Print the slope of each figure; return those that grow."""
+    """Print the slope of each figure; return those that grow.
+
+    What the server's process has of memory is not judged, but what of it is allocated: glibc gives back late what the
+    requests of some moment took, and grows into it.
+    """
     warm = samples[int(len(samples) * WARM_SHARE) :]
     seconds = [sample["seconds"] for sample in warm]
     names = dict.fromkeys(name for sample in warm for name in sample if name != "seconds")
@@ -171,7 +183,7 @@ def _print(samples: Sequence[Mapping[str, float]]) -> list[str]:
         values = [sample.get(name, 0) for sample in warm]
         slope = slope_of(seconds, values)
         # What is logged is counted, and is to be looked at.
-        verdict = "" if name.startswith("log") else "grows" if slope.grows else "flat"
+        verdict = "" if name.startswith("log") or name == "server MiB" else "grows" if slope.grows else "flat"
         growing += [name] if verdict == "grows" else []
         figures = (samples[0].get(name, 0), values[-1], min(values), max(values), slope.per_hour, slope.error)
         print(f"{name:36.36}", *(f"{figure:10,.1f}" for figure in figures[:5]), f"{figures[5]:8,.1f}  {verdict}")

@@ -182,7 +182,8 @@ def _decoder(method: str, deserialize: Decode) -> Decode:
     bytes_max = RECEIVE_BYTES_MAX if rpc in CARRYING else QUESTION_BYTES_MAX
 
     def decode(request: bytes) -> Any:
-        if isinstance(request, bytes) and len(request) > bytes_max:
+        # What is no bytes is gRPC's sign that no request came.
+        if len(request or b"") > bytes_max:
             words = f"has {len(request)} bytes, more than the {bytes_max} that a {name} may have; ask for less at once"
             raise InvalidRequest((FieldViolation("", "TOO_LONG", words),))
         if _has_too_many_fields(request, shape):
