@@ -21,10 +21,12 @@ FILTER = [
 ]  # fmt: skip
 SERVE = [
     "--listen", "--data-dir", "--bucket", "--create-buckets/--no-create-buckets", "--history", "--replicas",
-    "--atomic-batches/--no-atomic-batches", "--index", "--index-wait-seconds", "--retention", "--delete-markers-kept",
+    "--atomic-batches/--no-atomic-batches", "--bucket-bytes-max", "--index", "--index-wait-seconds",
+    "--retention", "--delete-markers-kept",
     "--nats-url", "--nats-creds", "--nats-tls-ca", "--nats-tls-cert",
-    "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--reflection/--no-reflection",
-    "--calls-max", "--lists-max", "--watches-max", "--drain-seconds", "--log-format", "--log-level", "--config",
+    "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--disk-reserve-bytes",
+    "--reflection/--no-reflection", "--calls-max", "--lists-max", "--watches-max", "--drain-seconds",
+    "--log-format", "--log-level", "--config",
 ]  # fmt: skip
 FRESH = ["--consistency", "--min-revision"]
 GOLDEN = {

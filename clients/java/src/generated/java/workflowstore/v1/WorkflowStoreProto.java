@@ -237,6 +237,11 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_workflowstore_v1_GetInfoResponse_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_workflowstore_v1_RoomInfo_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_workflowstore_v1_RoomInfo_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_workflowstore_v1_RetentionInfo_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -447,7 +452,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
       "tcome\022\032\n\010revision\030\002 \001(\004R\010revision\0221\n\005err" +
       "or\030\003 \001(\0132\033.workflowstore.v1.ItemErrorR\005e" +
       "rror\"(\n\016GetInfoRequest\022\026\n\006bucket\030\001 \001(\tR\006" +
-      "bucket\"\342\003\n\017GetInfoResponse\022%\n\016server_ver" +
+      "bucket\"\222\004\n\017GetInfoResponse\022%\n\016server_ver" +
       "sion\030\001 \001(\tR\rserverVersion\022.\n\023nats_server" +
       "_version\030\002 \001(\tR\021natsServerVersion\022#\n\rnat" +
       "s_embedded\030\003 \001(\010R\014natsEmbedded\022<\n\ndurabi" +
@@ -459,79 +464,84 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
       "\020documentBytesMax\0221\n\005index\030\t \001(\0132\033.workf" +
       "lowstore.v1.IndexInfoR\005index\022=\n\tretentio" +
       "n\030\n \001(\0132\037.workflowstore.v1.RetentionInfo" +
-      "R\tretention\"\310\001\n\rRetentionInfo\0225\n\005rules\030\001" +
-      " \003(\0132\037.workflowstore.v1.RetentionRuleR\005r" +
-      "ules\0222\n\025delete_marker_seconds\030\002 \001(\001R\023del" +
-      "eteMarkerSeconds\022#\n\rdeleted_count\030\003 \001(\003R" +
-      "\014deletedCount\022\'\n\017compacted_count\030\004 \001(\003R\016" +
-      "compactedCount\"n\n\rRetentionRule\0228\n\006statu" +
-      "s\030\001 \001(\0162 .workflowstore.v1.WorkflowStatu" +
-      "sR\006status\022#\n\rafter_seconds\030\002 \001(\001R\014afterS" +
-      "econds\"\270\001\n\tIndexInfo\022\032\n\010revision\030\001 \001(\004R\010" +
-      "revision\022\020\n\003lag\030\002 \001(\004R\003lag\022\024\n\005ready\030\003 \001(" +
-      "\010R\005ready\022%\n\016workflow_count\030\004 \001(\003R\rworkfl" +
-      "owCount\022\'\n\017malformed_count\030\005 \001(\003R\016malfor" +
-      "medCount\022\027\n\007on_disk\030\006 \001(\010R\006onDisk\"\334\002\n\nBu" +
-      "cketInfo\022\022\n\004name\030\001 \001(\tR\004name\022\030\n\007history\030" +
-      "\002 \001(\003R\007history\022\032\n\010replicas\030\003 \001(\003R\010replic" +
-      "as\022\033\n\tmax_bytes\030\004 \001(\003R\010maxBytes\022&\n\017max_a" +
-      "ge_seconds\030\005 \001(\001R\rmaxAgeSeconds\022\027\n\007on_di" +
-      "sk\030\006 \001(\010R\006onDisk\022!\n\014allow_direct\030\007 \001(\010R\013" +
-      "allowDirect\022\034\n\trevisions\030\010 \001(\004R\trevision" +
-      "s\022\024\n\005bytes\030\t \001(\004R\005bytes\022!\n\014allow_atomic\030" +
-      "\n \001(\010R\013allowAtomic\022,\n\022request_id_seconds" +
-      "\030\013 \001(\001R\020requestIdSeconds*~\n\013Consistency\022" +
-      "\033\n\027CONSISTENCY_UNSPECIFIED\020\000\022\027\n\023CONSISTE" +
-      "NCY_SESSION\020\001\022\034\n\030CONSISTENCY_LINEARIZABL" +
-      "E\020\002\022\033\n\027CONSISTENCY_ANY_REPLICA\020\003*o\n\007Orde" +
-      "rBy\022\030\n\024ORDER_BY_UNSPECIFIED\020\000\022\030\n\024ORDER_B" +
-      "Y_WORKFLOW_ID\020\001\022\027\n\023ORDER_BY_CREATED_AT\020\002" +
-      "\022\027\n\023ORDER_BY_UPDATED_AT\020\003*\217\001\n\nChangeKind" +
-      "\022\033\n\027CHANGE_KIND_UNSPECIFIED\020\000\022\025\n\021CHANGE_" +
-      "KIND_SAVED\020\001\022\027\n\023CHANGE_KIND_DELETED\020\002\022\031\n" +
-      "\025CHANGE_KIND_UNMATCHED\020\003\022\031\n\025CHANGE_KIND_" +
-      "MALFORMED\020\004*p\n\nOnConflict\022\033\n\027ON_CONFLICT" +
-      "_UNSPECIFIED\020\000\022\024\n\020ON_CONFLICT_FAIL\020\001\022\024\n\020" +
-      "ON_CONFLICT_SKIP\020\002\022\031\n\025ON_CONFLICT_OVERWR" +
-      "ITE\020\003*\205\001\n\rImportOutcome\022\036\n\032IMPORT_OUTCOM" +
-      "E_UNSPECIFIED\020\000\022\032\n\026IMPORT_OUTCOME_WRITTE" +
-      "N\020\001\022\034\n\030IMPORT_OUTCOME_UNCHANGED\020\002\022\032\n\026IMP" +
-      "ORT_OUTCOME_SKIPPED\020\003*d\n\nDurability\022\032\n\026D" +
-      "URABILITY_UNSPECIFIED\020\000\022\033\n\027DURABILITY_FS" +
-      "YNC_ALWAYS\020\001\022\035\n\031DURABILITY_FSYNC_INTERVA" +
-      "L\020\0022\356\010\n\rWorkflowStore\022E\n\004Save\022\035.workflow" +
-      "store.v1.SaveRequest\032\036.workflowstore.v1." +
-      "SaveResponse\022K\n\006Update\022\037.workflowstore.v" +
-      "1.UpdateRequest\032 .workflowstore.v1.Updat" +
-      "eResponse\022E\n\004Load\022\035.workflowstore.v1.Loa" +
-      "dRequest\032\036.workflowstore.v1.LoadResponse" +
-      "\022G\n\004List\022\035.workflowstore.v1.ListRequest\032" +
-      "\036.workflowstore.v1.ListResponse0\001\022J\n\005Wat" +
-      "ch\022\036.workflowstore.v1.WatchRequest\032\037.wor" +
-      "kflowstore.v1.WatchResponse0\001\022b\n\rListRev" +
-      "isions\022&.workflowstore.v1.ListRevisionsR" +
-      "equest\032\'.workflowstore.v1.ListRevisionsR" +
-      "esponse0\001\022H\n\005Count\022\036.workflowstore.v1.Co" +
-      "untRequest\032\037.workflowstore.v1.CountRespo" +
-      "nse\022K\n\006Delete\022\037.workflowstore.v1.DeleteR" +
-      "equest\032 .workflowstore.v1.DeleteResponse" +
-      "\022T\n\tSaveBatch\022\".workflowstore.v1.SaveBat" +
-      "chRequest\032#.workflowstore.v1.SaveBatchRe" +
-      "sponse\022T\n\tLoadBatch\022\".workflowstore.v1.L" +
-      "oadBatchRequest\032#.workflowstore.v1.LoadB" +
-      "atchResponse\022Z\n\013DeleteBatch\022$.workflowst" +
-      "ore.v1.DeleteBatchRequest\032%.workflowstor" +
-      "e.v1.DeleteBatchResponse\022M\n\006Export\022\037.wor" +
-      "kflowstore.v1.ExportRequest\032 .workflowst" +
-      "ore.v1.ExportResponse0\001\022K\n\006Import\022\037.work" +
-      "flowstore.v1.ImportRequest\032 .workflowsto" +
-      "re.v1.ImportResponse\022N\n\007GetInfo\022 .workfl" +
-      "owstore.v1.GetInfoRequest\032!.workflowstor" +
-      "e.v1.GetInfoResponseB\207\001\n\020workflowstore.v" +
-      "1B\022WorkflowStoreProtoP\001\242\002\003WXX\252\002\020Workflow" +
-      "store.V1\312\002\020Workflowstore\\V1\342\002\034Workflowst" +
-      "ore\\V1\\GPBMetadata\352\002\021Workflowstore::V1b\006" +
-      "proto3"
+      "R\tretention\022.\n\004room\030\013 \001(\0132\032.workflowstor" +
+      "e.v1.RoomInfoR\004room\"\237\001\n\010RoomInfo\022\022\n\004full" +
+      "\030\001 \001(\tR\004full\022\020\n\003low\030\002 \001(\tR\003low\022+\n\017disk_f" +
+      "ree_bytes\030\003 \001(\004H\000R\rdiskFreeBytes\210\001\001\022,\n\022d" +
+      "isk_reserve_bytes\030\004 \001(\004R\020diskReserveByte" +
+      "sB\022\n\020_disk_free_bytes\"\310\001\n\rRetentionInfo\022" +
+      "5\n\005rules\030\001 \003(\0132\037.workflowstore.v1.Retent" +
+      "ionRuleR\005rules\0222\n\025delete_marker_seconds\030" +
+      "\002 \001(\001R\023deleteMarkerSeconds\022#\n\rdeleted_co" +
+      "unt\030\003 \001(\003R\014deletedCount\022\'\n\017compacted_cou" +
+      "nt\030\004 \001(\003R\016compactedCount\"n\n\rRetentionRul" +
+      "e\0228\n\006status\030\001 \001(\0162 .workflowstore.v1.Wor" +
+      "kflowStatusR\006status\022#\n\rafter_seconds\030\002 \001" +
+      "(\001R\014afterSeconds\"\270\001\n\tIndexInfo\022\032\n\010revisi" +
+      "on\030\001 \001(\004R\010revision\022\020\n\003lag\030\002 \001(\004R\003lag\022\024\n\005" +
+      "ready\030\003 \001(\010R\005ready\022%\n\016workflow_count\030\004 \001" +
+      "(\003R\rworkflowCount\022\'\n\017malformed_count\030\005 \001" +
+      "(\003R\016malformedCount\022\027\n\007on_disk\030\006 \001(\010R\006onD" +
+      "isk\"\334\002\n\nBucketInfo\022\022\n\004name\030\001 \001(\tR\004name\022\030" +
+      "\n\007history\030\002 \001(\003R\007history\022\032\n\010replicas\030\003 \001" +
+      "(\003R\010replicas\022\033\n\tmax_bytes\030\004 \001(\003R\010maxByte" +
+      "s\022&\n\017max_age_seconds\030\005 \001(\001R\rmaxAgeSecond" +
+      "s\022\027\n\007on_disk\030\006 \001(\010R\006onDisk\022!\n\014allow_dire" +
+      "ct\030\007 \001(\010R\013allowDirect\022\034\n\trevisions\030\010 \001(\004" +
+      "R\trevisions\022\024\n\005bytes\030\t \001(\004R\005bytes\022!\n\014all" +
+      "ow_atomic\030\n \001(\010R\013allowAtomic\022,\n\022request_" +
+      "id_seconds\030\013 \001(\001R\020requestIdSeconds*~\n\013Co" +
+      "nsistency\022\033\n\027CONSISTENCY_UNSPECIFIED\020\000\022\027" +
+      "\n\023CONSISTENCY_SESSION\020\001\022\034\n\030CONSISTENCY_L" +
+      "INEARIZABLE\020\002\022\033\n\027CONSISTENCY_ANY_REPLICA" +
+      "\020\003*o\n\007OrderBy\022\030\n\024ORDER_BY_UNSPECIFIED\020\000\022" +
+      "\030\n\024ORDER_BY_WORKFLOW_ID\020\001\022\027\n\023ORDER_BY_CR" +
+      "EATED_AT\020\002\022\027\n\023ORDER_BY_UPDATED_AT\020\003*\217\001\n\n" +
+      "ChangeKind\022\033\n\027CHANGE_KIND_UNSPECIFIED\020\000\022" +
+      "\025\n\021CHANGE_KIND_SAVED\020\001\022\027\n\023CHANGE_KIND_DE" +
+      "LETED\020\002\022\031\n\025CHANGE_KIND_UNMATCHED\020\003\022\031\n\025CH" +
+      "ANGE_KIND_MALFORMED\020\004*p\n\nOnConflict\022\033\n\027O" +
+      "N_CONFLICT_UNSPECIFIED\020\000\022\024\n\020ON_CONFLICT_" +
+      "FAIL\020\001\022\024\n\020ON_CONFLICT_SKIP\020\002\022\031\n\025ON_CONFL" +
+      "ICT_OVERWRITE\020\003*\205\001\n\rImportOutcome\022\036\n\032IMP" +
+      "ORT_OUTCOME_UNSPECIFIED\020\000\022\032\n\026IMPORT_OUTC" +
+      "OME_WRITTEN\020\001\022\034\n\030IMPORT_OUTCOME_UNCHANGE" +
+      "D\020\002\022\032\n\026IMPORT_OUTCOME_SKIPPED\020\003*d\n\nDurab" +
+      "ility\022\032\n\026DURABILITY_UNSPECIFIED\020\000\022\033\n\027DUR" +
+      "ABILITY_FSYNC_ALWAYS\020\001\022\035\n\031DURABILITY_FSY" +
+      "NC_INTERVAL\020\0022\356\010\n\rWorkflowStore\022E\n\004Save\022" +
+      "\035.workflowstore.v1.SaveRequest\032\036.workflo" +
+      "wstore.v1.SaveResponse\022K\n\006Update\022\037.workf" +
+      "lowstore.v1.UpdateRequest\032 .workflowstor" +
+      "e.v1.UpdateResponse\022E\n\004Load\022\035.workflowst" +
+      "ore.v1.LoadRequest\032\036.workflowstore.v1.Lo" +
+      "adResponse\022G\n\004List\022\035.workflowstore.v1.Li" +
+      "stRequest\032\036.workflowstore.v1.ListRespons" +
+      "e0\001\022J\n\005Watch\022\036.workflowstore.v1.WatchReq" +
+      "uest\032\037.workflowstore.v1.WatchResponse0\001\022" +
+      "b\n\rListRevisions\022&.workflowstore.v1.List" +
+      "RevisionsRequest\032\'.workflowstore.v1.List" +
+      "RevisionsResponse0\001\022H\n\005Count\022\036.workflows" +
+      "tore.v1.CountRequest\032\037.workflowstore.v1." +
+      "CountResponse\022K\n\006Delete\022\037.workflowstore." +
+      "v1.DeleteRequest\032 .workflowstore.v1.Dele" +
+      "teResponse\022T\n\tSaveBatch\022\".workflowstore." +
+      "v1.SaveBatchRequest\032#.workflowstore.v1.S" +
+      "aveBatchResponse\022T\n\tLoadBatch\022\".workflow" +
+      "store.v1.LoadBatchRequest\032#.workflowstor" +
+      "e.v1.LoadBatchResponse\022Z\n\013DeleteBatch\022$." +
+      "workflowstore.v1.DeleteBatchRequest\032%.wo" +
+      "rkflowstore.v1.DeleteBatchResponse\022M\n\006Ex" +
+      "port\022\037.workflowstore.v1.ExportRequest\032 ." +
+      "workflowstore.v1.ExportResponse0\001\022K\n\006Imp" +
+      "ort\022\037.workflowstore.v1.ImportRequest\032 .w" +
+      "orkflowstore.v1.ImportResponse\022N\n\007GetInf" +
+      "o\022 .workflowstore.v1.GetInfoRequest\032!.wo" +
+      "rkflowstore.v1.GetInfoResponseB\207\001\n\020workf" +
+      "lowstore.v1B\022WorkflowStoreProtoP\001\242\002\003WXX\252" +
+      "\002\020Workflowstore.V1\312\002\020Workflowstore\\V1\342\002\034" +
+      "Workflowstore\\V1\\GPBMetadata\352\002\021Workflows" +
+      "tore::V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -793,27 +803,33 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_GetInfoResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_GetInfoResponse_descriptor,
-        new java.lang.String[] { "ServerVersion", "NatsServerVersion", "NatsEmbedded", "Durability", "Buckets", "Bucket", "StoreRevision", "DocumentBytesMax", "Index", "Retention", });
-    internal_static_workflowstore_v1_RetentionInfo_descriptor =
+        new java.lang.String[] { "ServerVersion", "NatsServerVersion", "NatsEmbedded", "Durability", "Buckets", "Bucket", "StoreRevision", "DocumentBytesMax", "Index", "Retention", "Room", });
+    internal_static_workflowstore_v1_RoomInfo_descriptor =
       getDescriptor().getMessageType(40);
+    internal_static_workflowstore_v1_RoomInfo_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_workflowstore_v1_RoomInfo_descriptor,
+        new java.lang.String[] { "Full", "Low", "DiskFreeBytes", "DiskReserveBytes", });
+    internal_static_workflowstore_v1_RetentionInfo_descriptor =
+      getDescriptor().getMessageType(41);
     internal_static_workflowstore_v1_RetentionInfo_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_RetentionInfo_descriptor,
         new java.lang.String[] { "Rules", "DeleteMarkerSeconds", "DeletedCount", "CompactedCount", });
     internal_static_workflowstore_v1_RetentionRule_descriptor =
-      getDescriptor().getMessageType(41);
+      getDescriptor().getMessageType(42);
     internal_static_workflowstore_v1_RetentionRule_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_RetentionRule_descriptor,
         new java.lang.String[] { "Status", "AfterSeconds", });
     internal_static_workflowstore_v1_IndexInfo_descriptor =
-      getDescriptor().getMessageType(42);
+      getDescriptor().getMessageType(43);
     internal_static_workflowstore_v1_IndexInfo_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_IndexInfo_descriptor,
         new java.lang.String[] { "Revision", "Lag", "Ready", "WorkflowCount", "MalformedCount", "OnDisk", });
     internal_static_workflowstore_v1_BucketInfo_descriptor =
-      getDescriptor().getMessageType(43);
+      getDescriptor().getMessageType(44);
     internal_static_workflowstore_v1_BucketInfo_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_BucketInfo_descriptor,
