@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import json
 import logging
 import re
 import signal
@@ -33,6 +34,7 @@ from workflowstore_server.service.connections import open_files
 from workflowstore_server.service.server import AddressNotAvailable, Service
 from workflowstore_server.service.servicer import About, Servicer
 from workflowstore_server.store.jetstream import JetStreamStore, NatsOptions, OwnedConnection, report
+from workflowstore_server.store.jetstream.bucket import Bucket
 from workflowstore_server.store.jetstream.connection import CannotConnect
 from workflowstore_server.store.jetstream.report import ServerReport
 
@@ -60,6 +62,32 @@ statement, and Python's own 5 ms made building an index take a fifth longer."""
 
 class CannotServe(Exception):
     """The server cannot start; the text says why and what to do."""
+
+
+class BucketDiffers(Exception):
+    """A bucket that was to be created is there already, and is another one; the text says how and what to do."""
+
+
+async def create_bucket(config: Config) -> bool:
+    """Create a bucket at the NATS server that is named, for servers that may not; False = it is there as asked for.
+
+    Raises: BucketDiffers, CannotServe.
+    """
+    name = config.buckets[0]
+    async with AsyncExitStack() as stack:
+        try:
+            bucket = Bucket(await _connect(config, None, stack), name, replace(config.bucket, create=True))
+            created = await bucket.create()
+            differences = await bucket.differences()
+        except (CannotConnect, StoreError) as error:
+            raise CannotServe(_words(error)) from error
+    if differences:
+        told = ", ".join(f"{key} is {json.dumps(found)} and not {json.dumps(ours)}" for key, ours, found in differences)
+        raise BucketDiffers(
+            f"bucket {name} {'was created' if created else 'is there already'} and differs: {told}. It was left as it "
+            f"is; ask for what it has, or change it with `nats stream edit {bucket.names.stream}`"
+        )
+    return created
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:

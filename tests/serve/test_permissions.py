@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import re
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from support.least_privilege import (
     permitted,
     without,
 )
-from support.nats_server import NatsServer
+from support.nats_server import PROGRAM, NatsServer
 from support.statuses import failure
 from support.waiting import until
 from workflowstore.v1 import workflow_state_pb2 as state_pb
@@ -31,6 +33,7 @@ from workflowstore_server.store.jetstream import BucketOptions, JetStreamStore, 
 from .conftest import Caller, calling, refusal, running  # type: ignore[import-not-found]
 
 SUBJECTS = [subject for subject in map(permitted, PERMISSIONS.read_text().splitlines()) if subject]
+NATS_PAGE = Path(__file__).parents[2] / "docs/nats.md"
 SECONDS = 60
 INBOX = "_INBOX_workflowstore.>"
 
@@ -151,6 +154,18 @@ async def test_a_server_that_could_not_hear_the_answers_does_not_start(
     words = await refusal(config_of(server, configured))
 
     assert f"NATS does not permit this server to subscribe to {INBOX}; see docs/nats.md" in words
+
+
+def test_the_configuration_in_the_documents_is_one(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```conf\n(.*?)^```$", NATS_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "permissions.conf").write_text(PERMISSIONS.read_text())
+    (tmp_path / "nats-server.conf").write_text(block)
+
+    passwords = {"OPERATOR_PASSWORD": "one", "WORKFLOWSTORE_PASSWORD": "two"}
+    command = [PROGRAM, "-t", "-c", tmp_path / "nats-server.conf"]
+    tried = subprocess.run(command, env=passwords, capture_output=True, text=True, check=False)
+
+    assert "is valid" in tried.stderr, tried.stderr
 
 
 async def test_all_else_is_refused(server: NatsServer) -> None:

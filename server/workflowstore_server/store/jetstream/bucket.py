@@ -82,7 +82,9 @@ class BucketOptions:
 class Bucket:
     """One bucket: reads, writes and its description, over whatever link the connection has at the moment."""
 
-    def __init__(self, connection: Connection, name: str, options: BucketOptions, disk: Callable[[], Room]) -> None:
+    def __init__(
+        self, connection: Connection, name: str, options: BucketOptions, disk: Callable[[], Room] = Room
+    ) -> None:
         self.names = Names(name)
         self._room = BucketRoom(disk)
         self._connection = connection
@@ -173,6 +175,20 @@ class Bucket:
                 "nats stream edit %s --discard new",
                 self.name, self.names.stream,
             )  # fmt: skip
+
+    async def create(self) -> bool:
+        """Create the bucket; False = it is there already.
+
+        Raises: StorageUnavailable.
+        """
+        return await self._find() is None and await self._create()
+
+    async def differences(self) -> list[tuple[str, object, object]]:
+        """In what the bucket differs from one that would be created: each setting, as it would be and as it is.
+
+        Raises: StorageUnavailable.
+        """
+        return stream.differences(self._creation(), await self._ask(self.names.info, b""))
 
     async def describe(self) -> StreamInfo:
         """Ask the stream's leader what the bucket is like now.
@@ -379,25 +395,29 @@ class Bucket:
             self._max_payload_bytes = self._connection.link.max_payload_bytes
         return described
 
-    async def _create(self) -> None:
+    def _creation(self) -> bytes:
+        return self.names.creation(
+            history=self._options.history,
+            replicas=self._options.replicas,
+            allow_atomic=self._options.allow_atomic,
+            max_bytes=self._options.max_bytes,
+        )
+
+    async def _create(self) -> bool:
+        """Create the bucket; False = somebody was faster."""
         if not self._options.create:
             raise BucketNotFound(self.name)
         async with self._creating:
             # Somebody else may have been faster, in this process or in another one.
             if await self._find() is not None:
-                return
-            request = self.names.creation(
-                history=self._options.history,
-                replicas=self._options.replicas,
-                allow_atomic=self._options.allow_atomic,
-                max_bytes=self._options.max_bytes,
-            )
-            answer = stream.stream_info(await self._ask(self.names.create, request))
+                return False
+            answer = stream.stream_info(await self._ask(self.names.create, self._creation()))
             if isinstance(answer, ApiError):
                 if answer.err_code == stream.STREAM_NAME_IN_USE and await self._find() is not None:
-                    return
+                    return False
                 raise StorageUnavailable(self.name, f"cannot create the bucket: {answer}")
             self._note(answer)
+            return True
 
     async def _miss(self) -> NoReturn:
         """Deal with a bucket that was deleted underneath: make it again, and say that its content is gone."""

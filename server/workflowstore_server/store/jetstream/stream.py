@@ -366,6 +366,14 @@ def stream_info(reply: Msg) -> StreamInfo | ApiError:
     return _decode_error(reply.data).error or _decode_info(reply.data)
 
 
+def differences(creation: bytes, reply: Msg) -> list[tuple[str, object, object]]:
+    """Read the reply to STREAM.INFO for what of it is other than a STREAM.CREATE request would make it."""
+    wanted: dict[str, object] = {"allow_atomic": False, **msgspec.json.decode(creation)}
+    found: dict[str, object] = msgspec.json.decode(reply.data)["config"]
+    # What is false may be left out.
+    return [(key, value, found.get(key, False)) for key, value in wanted.items() if found.get(key, False) != value]
+
+
 def consumer_info(reply: Msg) -> ConsumerInfo | ApiError:
     """Read the reply to CONSUMER.CREATE."""
     return _decode_error(reply.data).error or _decode_consumer(reply.data)
