@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable
 
+import grpc
 import nats
 import pytest
 from nats.js.api import StreamConfig
 
 from support.forgetful_disk import ForgetfulDisk
 from support.nats_server import NatsServer
-from support.statuses import failure
+from support.statuses import Failure, failure
 from support.waiting import until
 from workflowstore.v1 import workflow_store_pb2 as pb
 from workflowstore_server.config.sources import Config
@@ -48,6 +49,15 @@ async def filled(caller: Caller, size: int) -> list[str]:
 
 async def delete(caller: Caller, workflow_id: str) -> None:
     await caller.stub.Delete(pb.DeleteRequest(workflow_id=workflow_id))
+
+
+async def refusal_of_delete(caller: Caller, ids: list[str]) -> str:
+    """Delete one of the workflows, and return why that is refused; empty if it is not."""
+    try:
+        await delete(caller, ids.pop(0))
+    except grpc.aio.AioRpcError as error:
+        return Failure(error).reason
+    return ""
 
 
 async def loaded(caller: Caller, workflow_id: str) -> int:
@@ -97,11 +107,12 @@ async def test_a_server_begins_on_a_disk_that_is_nearly_full(configured: Configu
         assert await refuses_writes(caller)
 
 
-@pytest.mark.parametrize("way_out", ["delete", "raise"])
+@pytest.mark.parametrize(("history", "way_out"), [(1, "delete"), (1, "raise"), (5, "raise")])
 async def test_a_bucket_at_its_limit_is_told_and_writes_come_back(
-    nats_server: NatsServer, nats_client: nats.NATS, configured: Configured, way_out: str
+    nats_server: NatsServer, nats_client: nats.NATS, configured: Configured, history: int, way_out: str
 ) -> None:
-    async with running(configured(nats_url=[nats_server.url], bucket_bytes_max=100_000)) as caller:
+    config = configured(nats_url=[nats_server.url], bucket_bytes_max=100_000, history=history)
+    async with running(config) as caller:
         large = await filled(caller, 10_000)
         small = await filled(caller, 10)
         await until(lambda: refuses_writes(caller))
@@ -112,6 +123,9 @@ async def test_a_bucket_at_its_limit_is_told_and_writes_come_back(
         if way_out == "delete":
             await delete(caller, large[0])
         else:
+            # Markers take their place beside the states, and there is none for all of them.
+            if history > 1:
+                assert await until(lambda: refusal_of_delete(caller, large)) == "STORAGE_FULL"
             jetstream = nats_client.jetstream()
             config = (await jetstream.stream_info("KV_beluga_workflows")).config
             await jetstream.update_stream(config.evolve(max_bytes=200_000))
