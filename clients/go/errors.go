@@ -44,6 +44,7 @@ const (
 	ErrTooManyCalls          Reason = "ERROR_REASON_TOO_MANY_CALLS"
 	ErrCallTooLong           Reason = "ERROR_REASON_CALL_TOO_LONG"
 	ErrReaderStalled         Reason = "ERROR_REASON_READER_STALLED"
+	ErrWriteForgotten        Reason = "ERROR_REASON_WRITE_FORGOTTEN"
 )
 
 // Error returns the name.
@@ -55,8 +56,8 @@ type Outcome string
 const (
 	// NotApplied: it is not stored and will not be.
 	NotApplied Outcome = "not_applied"
-	// Unknown: it may be stored, or may become so within moments. Send it again with the same request_id, which applies it
-	// once and gets the first result; or load to find out.
+	// Unknown: it may be stored, or may become so within moments. Send it again with the same request_id and resent, which
+	// applies it once and gets the first result; or load to find out.
 	Unknown Outcome = "unknown"
 )
 

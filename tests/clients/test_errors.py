@@ -123,6 +123,13 @@ REASONS = {
         "not_applied",
     ),
     "INTERNAL": ("INTERNAL", {"error_id": "9f3c"}, "InternalError", {"error_id": "9f3c"}, "unknown"),
+    "WRITE_FORGOTTEN": (
+        "ABORTED",
+        {**FACTS, "revision": "340000", "outcome": "unknown"},
+        "WriteForgottenError",
+        {"workflow_id": "order:42", "revision": 340000},
+        "unknown",
+    ),
     "CONTENDED": ("ABORTED", {**FACTS, "attempts": "16"}, "ContendedError", {"workflow_id": "order:42"}, "not_applied"),
 }
 

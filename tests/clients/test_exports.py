@@ -62,14 +62,15 @@ EXPORTS = [
     "WorkflowStatus",
     "WorkflowStoreError",
     "WorkflowView",
+    "WriteForgottenError",
 ]
 
 METHODS = {
     "close": "()",
     "count": "(filter, *, by_status, by_label, min_revision, consistency, bucket, timeout)",
-    "delete": "(workflow_id, *, expected_revision, purge, request_id, bucket, timeout)",
-    "delete_batch": "(workflow_ids, *, expected_revisions, purge, request_id, bucket, timeout)",
-    "delete_matching": "(filter, *, limit, dry_run, purge, request_id, bucket, timeout)",
+    "delete": "(workflow_id, *, expected_revision, purge, request_id, resent, bucket, timeout)",
+    "delete_batch": "(workflow_ids, *, expected_revisions, purge, request_id, resent, bucket, timeout)",
+    "delete_matching": "(filter, *, limit, dry_run, purge, request_id, resent, bucket, timeout)",
     "export": "(filter, *, page_token, bucket, timeout)",
     "import_documents": "(documents, *, on_conflict, bucket, timeout)",
     "info": "(*, bucket, timeout)",
@@ -83,12 +84,12 @@ METHODS = {
     "list_revisions": "(workflow_id, *, newest_first, limit, view, bucket, timeout)",
     "load": "(workflow_id, *, view, min_revision, consistency, bucket, timeout)",
     "load_batch": "(workflow_ids, *, view, min_revision, consistency, bucket, timeout)",
-    "save": "(state, *, expected_revision, request_id, bucket, timeout)",
-    "save_batch": "(states, *, expected_revisions, atomic, request_id, bucket, timeout)",
+    "save": "(state, *, expected_revision, request_id, resent, bucket, timeout)",
+    "save_batch": "(states, *, expected_revisions, atomic, request_id, resent, bucket, timeout)",
     "update": (
         "(workflow_id, *, run_id, status, input, result, error, history, created_at, updated_at, "
         "labels, append_history, set_labels, remove_labels, expected_revision, allow_missing, view, request_id, "
-        "bucket, timeout)"
+        "resent, bucket, timeout)"
     ),
     "watch": "(filter, *, after_revision, snapshot, view, on_progress, bucket, timeout)",
 }

@@ -64,6 +64,31 @@ READING = {
 }
 
 
+# What writes, and how the client makes that call, with whatever options.
+WRITING = {
+    "save": lambda c, client, **more: c.call(client.save, WorkflowState("a"), **more),
+    "update": lambda c, client, **more: c.call(client.update, "a", error="x", **more),
+    "delete": lambda c, client, **more: c.call(client.delete, "a", **more),
+    "save_batch": lambda c, client, **more: c.call(client.save_batch, [WorkflowState("a")], **more),
+    "delete_batch": lambda c, client, **more: c.call(client.delete_batch, ["a"], **more),
+}
+
+
+@pytest.mark.parametrize("writing", WRITING)
+async def test_a_write_says_what_was_known_before_it_unless_it_was_sent_before(colour, server, client, writing):
+    setattr(server, writing, TELLING[writing][0])
+    await WRITING[writing](colour, client)
+    first = server.requests[-1]
+    await WRITING[writing](colour, client)
+    second = server.requests[-1]
+    await WRITING[writing](colour, client, request_id=first.request_id, resent=True)
+    again = server.requests[-1]
+
+    assert (first.known_revision, first.resent) == (0, False)
+    assert (second.known_revision, second.resent) == (17, False)
+    assert (again.known_revision, again.resent) == (0, True)
+
+
 @pytest.mark.parametrize("reading", READING)
 @pytest.mark.parametrize("telling", TELLING)
 async def test_what_any_call_has_told_is_the_least_that_is_read(colour, server, client, telling, reading):

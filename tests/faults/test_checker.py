@@ -26,9 +26,15 @@ from workflowstore_server.store.memory import MemoryStore
 class LosesWrites(MemoryStore):
     """Acknowledges what it does not keep, once in a while."""
 
-    async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
+    async def save(
+        self,
+        state: WorkflowState,
+        expected_revision: int | None = None,
+        write_id: str = "",
+        again_after: int | None = None,
+    ) -> Saved:
         before = self._entries.get(key_of(state.workflow_id))
-        saved = await super().save(state, expected_revision, write_id)
+        saved = await super().save(state, expected_revision, write_id, again_after)
         if saved.revision % 20 == 0 and before is not None:
             self._entries[before.key] = before
         return saved
@@ -37,11 +43,17 @@ class LosesWrites(MemoryStore):
 class LosesUpdates(MemoryStore):
     """Forgets now and then that a write is conditional."""
 
-    async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
+    async def save(
+        self,
+        state: WorkflowState,
+        expected_revision: int | None = None,
+        write_id: str = "",
+        again_after: int | None = None,
+    ) -> Saved:
         try:
-            return await super().save(state, expected_revision, write_id)
+            return await super().save(state, expected_revision, write_id, again_after)
         except RevisionMismatch:
-            return await super().save(state, None, write_id)
+            return await super().save(state, None, write_id, again_after)
 
 
 class LoadsStale(MemoryStore):
@@ -78,9 +90,15 @@ class MixesUp(LoadsStale):
 class RefusesAndWrites(MemoryStore):
     """Refuses what it writes nevertheless."""
 
-    async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
+    async def save(
+        self,
+        state: WorkflowState,
+        expected_revision: int | None = None,
+        write_id: str = "",
+        again_after: int | None = None,
+    ) -> Saved:
         try:
-            return await super().save(state, expected_revision, write_id)
+            return await super().save(state, expected_revision, write_id, again_after)
         except RevisionMismatch:
             await super().save(state)
             raise
@@ -89,8 +107,14 @@ class RefusesAndWrites(MemoryStore):
 class WritesTwice(MemoryStore):
     """Stores what it has stored, again and later."""
 
-    async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
-        saved = await super().save(state, expected_revision, write_id)
+    async def save(
+        self,
+        state: WorkflowState,
+        expected_revision: int | None = None,
+        write_id: str = "",
+        again_after: int | None = None,
+    ) -> Saved:
+        saved = await super().save(state, expected_revision, write_id, again_after)
         entry = self._entries[key_of(state.workflow_id)]
         if saved.revision % 20 == 0:
             self.store(entry.key, entry.document)
@@ -110,8 +134,14 @@ class KeepsDeleted(MemoryStore):
 class GoesBack(MemoryStore):
     """Hands revisions out that are not the newest."""
 
-    async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
-        saved = await super().save(state, expected_revision, write_id)
+    async def save(
+        self,
+        state: WorkflowState,
+        expected_revision: int | None = None,
+        write_id: str = "",
+        again_after: int | None = None,
+    ) -> Saved:
+        saved = await super().save(state, expected_revision, write_id, again_after)
         return saved._replace(revision=saved.revision - 3) if saved.revision % 20 == 0 and saved.revision > 3 else saved
 
 
@@ -224,7 +254,7 @@ async def history_of(store: MemoryStore, index_type: type[Index] = Index) -> His
     """What clients saw of 300 writes."""
     async with (
         serving(store, index_type) as address,
-        traffic([address], seed=1, retries=True, checked=False) as clients,
+        traffic([address], seed=1, checked=False) as clients,
     ):
         await clients.more(300)
     return clients.history

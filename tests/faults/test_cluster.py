@@ -53,7 +53,7 @@ async def test_the_leader_goes_away(tmp_path: Path, configured: Configured, roun
             urls = cluster.urls[number:] + cluster.urls[:number]
             config = configured(nats_url=urls, data_dir=str(tmp_path / f"data-{number}"))
             targets.append((await stack.enter_async_context(app.running(config))).address)
-        clients = await stack.enter_async_context(traffic(targets, seed=9, replicated=True, retries=True))
+        clients = await stack.enter_async_context(traffic(targets, seed=9, replicated=True))
         for number in range(rounds(1, 4) * len(WAYS)):
             await clients.more(40)
             await asyncio.sleep(chance.random() * 0.2)

@@ -94,7 +94,7 @@ async def test_servers_are_replaced_one_after_the_other(
     options = [("--nats-url", nats_server.url, "--data-dir", str(tmp_path / f"data-{number}")) for number in range(2)]
     servers = [await asyncio.to_thread(serve, *options[number]) for number in range(2)]
     both = "ipv4:" + ",".join(server.address for server in servers)
-    async with traffic([both], seed=8, retries=True) as clients:
+    async with traffic([both], seed=8) as clients:
         for number in range(rounds(2, 20)):
             await clients.more(20)
             await a_moment(chance)

@@ -73,7 +73,7 @@ async def test_the_network_before_it_is_bad(
         proxying(nats_server.url) as before_nats,
         app.running(configured(nats_url=[before_nats.url])) as service,
         proxying(service.address) as before_service,
-        traffic([f"127.0.0.1:{before_service.port}"], seed=1, retries=True) as clients,
+        traffic([f"127.0.0.1:{before_service.port}"], seed=1) as clients,
     ):
         proxy = before_nats if where == "NATS" else before_service
         for number in range(rounds(1, 4) * len(FAULTS)):

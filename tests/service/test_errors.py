@@ -363,6 +363,7 @@ EXAMPLES: list[StoreError] = [
     errors.WorkflowAlreadyExists("b", "wf", 1),
     errors.RevisionMismatch("b", "wf", 1, 2),
     errors.Contended("b", "wf", 16),
+    errors.WriteForgotten("b", "wf", 17, Outcome.UNKNOWN),
     errors.StateTooLarge("b", "wf", 2, 1),
     errors.StorageFull("b", "10047 insufficient storage resources available", Outcome.UNKNOWN),
     errors.StorageUnavailable("b", "away", Outcome.UNKNOWN),

@@ -6,6 +6,7 @@ import json
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from nats.aio.client import Client
 
@@ -232,6 +233,55 @@ async def test_the_reply_to_a_repeated_save_lacks_what_was_overwritten(stub: Wor
     assert again.revision == first.revision
     assert not again.HasField("created_at")
     assert not again.HasField("updated_at")
+
+
+def sent_again(known_revision: int) -> list[tuple[str, Message]]:
+    """Each call that writes to wf-1, as it is sent again."""
+    again = {"request_id": "r", "resent": True, "known_revision": known_revision}
+    return [
+        ("Save", pb.SaveRequest(state=state(error="x"), **again)),
+        ("Update", pb.UpdateRequest(state=state(error="x"), update_mask=mask("error"), **again)),
+        ("SaveBatch", pb.SaveBatchRequest(items=[pb.SaveBatchItem(state=state())], **again)),
+        ("DeleteBatch", pb.DeleteBatchRequest(items=[pb.DeleteBatchItem(workflow_id="wf-1")], **again)),
+        ("Delete", pb.DeleteRequest(workflow_id="wf-1", **again)),
+    ]
+
+
+async def test_what_is_sent_again_is_not_applied_over_what_others_may_have_written_since(
+    stub: WorkflowStoreStub,
+) -> None:
+    # The server has not been connected for long, so that NATS may have forgotten.
+    revision = (await save(stub, "wf-1")).revision
+    for method, request in sent_again(revision - 1):
+        call = getattr(stub, method)(request)
+        if "Batch" in method:
+            (result,) = (await call).results
+            assert (result.error.code, result.error.reason) == (10, reasons.ERROR_REASON_WRITE_FORGOTTEN)
+            metadata = result.error.metadata
+        else:
+            found = await failure(call)
+            assert (found.code, found.reason) == (grpc.StatusCode.ABORTED, "WRITE_FORGOTTEN")
+            metadata = found.metadata
+        assert (metadata["revision"], metadata["outcome"]) == (str(revision), "unknown")
+    assert (await stub.GetInfo(pb.GetInfoRequest())).store_revision == revision
+
+
+async def test_what_is_sent_again_is_applied_where_nobody_else_has_written_since(stub: WorkflowStoreStub) -> None:
+    for method, _ in sent_again(0):
+        revision = (await save(stub, "wf-1")).revision
+        request = dict(sent_again(revision))[method]
+
+        await getattr(stub, method)(request)
+
+        assert (await stub.GetInfo(pb.GetInfoRequest())).store_revision == revision + 1
+
+
+@pytest.mark.parametrize("method", [method for method, _ in sent_again(0)])
+async def test_what_is_sent_again_needs_the_id_of_the_first_request(stub: WorkflowStoreStub, method: str) -> None:
+    request = dict(sent_again(0))[method]
+    request.ClearField("request_id")  # type: ignore[arg-type]
+
+    assert (await failure(getattr(stub, method)(request))).fields == {"resent": "NEEDS_REQUEST_ID"}
 
 
 async def test_a_request_id_belongs_to_a_call_and_a_workflow(stub: WorkflowStoreStub) -> None:

@@ -1,7 +1,7 @@
 """A connection that is never lost for good: what calls meet while NATS is away, and that they succeed afterwards."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import nats
@@ -380,3 +380,38 @@ async def test_a_write_that_has_not_left_when_the_store_is_closed_is_not_applied
 
 async def _async(value: object) -> object:
     return value
+
+
+@pytest.mark.parametrize("ask", ["post", "send", "listen"])
+async def test_what_nats_py_fails_with_as_it_finds_its_connection_gone_is_no_internal_error(
+    nats_server: NatsServer, ask: str
+) -> None:
+    connection = OwnedConnection(NatsOptions(), lambda: (nats_server.url,), "test")
+    await connection.open()
+    link, client = connection.link, connection.link._client
+    await link.request("$JS.API.INFO", b"")
+    # The moment between the end of the task that sends and that of the one that reads, which tells of the loss.
+    for task in (client._flusher_task, client._reading_task):
+        assert task is not None
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    nats_server.kill()
+    transport = client._transport
+    assert transport is not None
+    await until(lambda: _at_eof(transport))
+    transport.close()
+    await transport.wait_closed()
+
+    asked: dict[str, Callable[[], Awaitable[object]]] = {
+        "post": lambda: link.request("subject", b""),
+        "send": lambda: link.send("subject", b"", {}),
+        "listen": lambda: link.listening(lambda _: None).__aenter__(),
+    }
+    with pytest.raises(UnansweredError, match="connection"):
+        await asked[ask]()
+    client._pending_data_size = 0
+    await connection.close()
+
+
+async def _at_eof(transport) -> bool:
+    return transport.at_eof()

@@ -288,19 +288,17 @@ async def traffic(
     clients: int = 6,
     workflows: int = 8,
     replicated: bool = False,
-    retries: bool = False,
     checked: bool = True,
 ) -> AsyncIterator[Traffic]:
     """Clients of servers over one empty bucket, while the test does its worst. At the end all must be as promised.
 
-    With `retries` every other client tries again by itself. Where NATS is restarted it is not held to apply once then:
-    a write is known by its id only as long as the bucket has it (docs/adr/0008).
+    Every other client tries again by itself.
     """
     running = Traffic(seed, workflows=workflows, replicated=replicated)
     async with AsyncExitStack() as stack:
         connected = [
             await stack.enter_async_context(
-                AsyncClient(targets[number % len(targets)], timeout=TIMEOUT_SECONDS, retry=retries and number % 2 == 0)
+                AsyncClient(targets[number % len(targets)], timeout=TIMEOUT_SECONDS, retry=number % 2 == 0)
             )
             for number in range(clients)
         ]

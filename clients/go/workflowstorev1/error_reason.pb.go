@@ -203,6 +203,16 @@ const (
 	//
 	//	"metadata": { "stalled_seconds": "30" } }
 	ErrorReason_ERROR_REASON_READER_STALLED ErrorReason = 22
+	// The request was sent again, and whether it had been applied before cannot be told: NATS has forgotten, as it may when
+	// it restarts, and others have written to the workflow since `known_revision`. This attempt was not applied; `outcome`
+	// is "unknown", because an earlier one may have been, before the write at `revision`. Load the workflow and decide.
+	// Code ABORTED.
+	//
+	// Example: { "reason": "ERROR_REASON_WRITE_FORGOTTEN", "domain": "workflowstore",
+	//
+	//	"metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "revision": "340000",
+	//	              "outcome": "unknown" } }
+	ErrorReason_ERROR_REASON_WRITE_FORGOTTEN ErrorReason = 23
 )
 
 // Enum value maps for ErrorReason.
@@ -231,6 +241,7 @@ var (
 		20: "ERROR_REASON_TOO_MANY_CALLS",
 		21: "ERROR_REASON_CALL_TOO_LONG",
 		22: "ERROR_REASON_READER_STALLED",
+		23: "ERROR_REASON_WRITE_FORGOTTEN",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -256,6 +267,7 @@ var (
 		"ERROR_REASON_TOO_MANY_CALLS":          20,
 		"ERROR_REASON_CALL_TOO_LONG":           21,
 		"ERROR_REASON_READER_STALLED":          22,
+		"ERROR_REASON_WRITE_FORGOTTEN":         23,
 	}
 )
 
@@ -290,7 +302,7 @@ var File_workflowstore_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_workflowstore_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"#workflowstore/v1/error_reason.proto\x12\x10workflowstore.v1*\xa0\x06\n" +
+	"#workflowstore/v1/error_reason.proto\x12\x10workflowstore.v1*\xc2\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12#\n" +
@@ -315,7 +327,8 @@ const file_workflowstore_v1_error_reason_proto_rawDesc = "" +
 	"!ERROR_REASON_REVISION_NOT_REACHED\x10\x13\x12\x1f\n" +
 	"\x1bERROR_REASON_TOO_MANY_CALLS\x10\x14\x12\x1e\n" +
 	"\x1aERROR_REASON_CALL_TOO_LONG\x10\x15\x12\x1f\n" +
-	"\x1bERROR_REASON_READER_STALLED\x10\x16B\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
+	"\x1bERROR_REASON_READER_STALLED\x10\x16\x12 \n" +
+	"\x1cERROR_REASON_WRITE_FORGOTTEN\x10\x17B\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
 
 var (
 	file_workflowstore_v1_error_reason_proto_rawDescOnce sync.Once

@@ -387,7 +387,11 @@ type SaveRequest struct {
 	// Absent = the last writer wins. 0 = the workflow must not exist. n = the stored state must be at revision n.
 	ExpectedRevision *uint64 `protobuf:"varint,3,opt,name=expected_revision,json=expectedRevision,proto3,oneof" json:"expected_revision,omitempty"`
 	// Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+	KnownRevision uint64 `protobuf:"varint,5,opt,name=known_revision,json=knownRevision,proto3" json:"known_revision,omitempty"`
+	// Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+	Resent        bool `protobuf:"varint,6,opt,name=resent,proto3" json:"resent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -448,6 +452,20 @@ func (x *SaveRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *SaveRequest) GetKnownRevision() uint64 {
+	if x != nil {
+		return x.KnownRevision
+	}
+	return 0
+}
+
+func (x *SaveRequest) GetResent() bool {
+	if x != nil {
+		return x.Resent
+	}
+	return false
 }
 
 // SaveResponse is what Save replies.
@@ -542,7 +560,11 @@ type UpdateRequest struct {
 	// How much of the state to reply with. Default FULL.
 	View WorkflowView `protobuf:"varint,9,opt,name=view,proto3,enum=workflowstore.v1.WorkflowView" json:"view,omitempty"`
 	// Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none.
-	RequestId     string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+	KnownRevision uint64 `protobuf:"varint,11,opt,name=known_revision,json=knownRevision,proto3" json:"known_revision,omitempty"`
+	// Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+	Resent        bool `protobuf:"varint,12,opt,name=resent,proto3" json:"resent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -645,6 +667,20 @@ func (x *UpdateRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *UpdateRequest) GetKnownRevision() uint64 {
+	if x != nil {
+		return x.KnownRevision
+	}
+	return 0
+}
+
+func (x *UpdateRequest) GetResent() bool {
+	if x != nil {
+		return x.Resent
+	}
+	return false
 }
 
 // UpdateResponse is what Update replies.
@@ -1410,7 +1446,11 @@ type DeleteRequest struct {
 	// them until newer ones push them out.
 	Purge bool `protobuf:"varint,4,opt,name=purge,proto3" json:"purge,omitempty"`
 	// Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none.
-	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+	KnownRevision uint64 `protobuf:"varint,6,opt,name=known_revision,json=knownRevision,proto3" json:"known_revision,omitempty"`
+	// Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+	Resent        bool `protobuf:"varint,7,opt,name=resent,proto3" json:"resent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1478,6 +1518,20 @@ func (x *DeleteRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *DeleteRequest) GetKnownRevision() uint64 {
+	if x != nil {
+		return x.KnownRevision
+	}
+	return 0
+}
+
+func (x *DeleteRequest) GetResent() bool {
+	if x != nil {
+		return x.Resent
+	}
+	return false
 }
 
 // DeleteResponse is what Delete replies.
@@ -2153,7 +2207,11 @@ type SaveBatchRequest struct {
 	// True = all are saved or none, and nobody sees a part of them. The bucket must allow it (BucketInfo's `allow_atomic`).
 	Atomic bool `protobuf:"varint,3,opt,name=atomic,proto3" json:"atomic,omitempty"`
 	// Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+	KnownRevision uint64 `protobuf:"varint,5,opt,name=known_revision,json=knownRevision,proto3" json:"known_revision,omitempty"`
+	// Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+	Resent        bool `protobuf:"varint,6,opt,name=resent,proto3" json:"resent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2214,6 +2272,20 @@ func (x *SaveBatchRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *SaveBatchRequest) GetKnownRevision() uint64 {
+	if x != nil {
+		return x.KnownRevision
+	}
+	return 0
+}
+
+func (x *SaveBatchRequest) GetResent() bool {
+	if x != nil {
+		return x.Resent
+	}
+	return false
 }
 
 // SaveBatchItem is one state to save.
@@ -2591,7 +2663,11 @@ type DeleteBatchRequest struct {
 	// Also remove the old revisions that the bucket keeps; see DeleteRequest.purge.
 	Purge bool `protobuf:"varint,6,opt,name=purge,proto3" json:"purge,omitempty"`
 	// Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none.
-	RequestId     string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+	KnownRevision uint64 `protobuf:"varint,8,opt,name=known_revision,json=knownRevision,proto3" json:"known_revision,omitempty"`
+	// Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+	Resent        bool `protobuf:"varint,9,opt,name=resent,proto3" json:"resent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2673,6 +2749,20 @@ func (x *DeleteBatchRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *DeleteBatchRequest) GetKnownRevision() uint64 {
+	if x != nil {
+		return x.KnownRevision
+	}
+	return 0
+}
+
+func (x *DeleteBatchRequest) GetResent() bool {
+	if x != nil {
+		return x.Resent
+	}
+	return false
 }
 
 // DeleteBatchItem is one workflow to delete.
@@ -3846,20 +3936,22 @@ var File_workflowstore_v1_workflow_store_proto protoreflect.FileDescriptor
 
 const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\n" +
-	"%workflowstore/v1/workflow_store.proto\x12\x10workflowstore.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#workflowstore/v1/error_reason.proto\x1a&workflowstore/v1/workflow_filter.proto\x1a%workflowstore/v1/workflow_state.proto\"\xc3\x01\n" +
+	"%workflowstore/v1/workflow_store.proto\x12\x10workflowstore.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#workflowstore/v1/error_reason.proto\x1a&workflowstore/v1/workflow_filter.proto\x1a%workflowstore/v1/workflow_state.proto\"\x82\x02\n" +
 	"\vSaveRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x125\n" +
 	"\x05state\x18\x02 \x01(\v2\x1f.workflowstore.v1.WorkflowStateR\x05state\x120\n" +
 	"\x11expected_revision\x18\x03 \x01(\x04H\x00R\x10expectedRevision\x88\x01\x01\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestIdB\x14\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12%\n" +
+	"\x0eknown_revision\x18\x05 \x01(\x04R\rknownRevision\x12\x16\n" +
+	"\x06resent\x18\x06 \x01(\bR\x06resentB\x14\n" +
 	"\x12_expected_revision\"\xa0\x01\n" +
 	"\fSaveResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x129\n" +
 	"\n" +
 	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
-	"updated_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"\xd4\x04\n" +
+	"updated_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"\x93\x05\n" +
 	"\rUpdateRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x125\n" +
 	"\x05state\x18\x02 \x01(\v2\x1f.workflowstore.v1.WorkflowStateR\x05state\x12;\n" +
@@ -3874,7 +3966,9 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\x04view\x18\t \x01(\x0e2\x1e.workflowstore.v1.WorkflowViewR\x04view\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\n" +
-	" \x01(\tR\trequestId\x1a<\n" +
+	" \x01(\tR\trequestId\x12%\n" +
+	"\x0eknown_revision\x18\v \x01(\x04R\rknownRevision\x12\x16\n" +
+	"\x06resent\x18\f \x01(\bR\x06resent\x1a<\n" +
 	"\x0eSetLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x14\n" +
@@ -3934,7 +4028,7 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\x0eMalformedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xc5\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x84\x02\n" +
 	"\rDeleteRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x1f\n" +
 	"\vworkflow_id\x18\x02 \x01(\tR\n" +
@@ -3942,7 +4036,9 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\x11expected_revision\x18\x03 \x01(\x04H\x00R\x10expectedRevision\x88\x01\x01\x12\x14\n" +
 	"\x05purge\x18\x04 \x01(\bR\x05purge\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tR\trequestIdB\x14\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12%\n" +
+	"\x0eknown_revision\x18\x06 \x01(\x04R\rknownRevision\x12\x16\n" +
+	"\x06resent\x18\a \x01(\bR\x06resentB\x14\n" +
 	"\x12_expected_revision\"F\n" +
 	"\x0eDeleteResponse\x12\x18\n" +
 	"\aexisted\x18\x01 \x01(\bR\aexisted\x12\x1a\n" +
@@ -3990,13 +4086,15 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\bmetadata\x18\x04 \x03(\v2).workflowstore.v1.ItemError.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd7\x01\n" +
 	"\x10SaveBatchRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x125\n" +
 	"\x05items\x18\x02 \x03(\v2\x1f.workflowstore.v1.SaveBatchItemR\x05items\x12\x16\n" +
 	"\x06atomic\x18\x03 \x01(\bR\x06atomic\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\"\x8e\x01\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12%\n" +
+	"\x0eknown_revision\x18\x05 \x01(\x04R\rknownRevision\x12\x16\n" +
+	"\x06resent\x18\x06 \x01(\bR\x06resent\"\x8e\x01\n" +
 	"\rSaveBatchItem\x125\n" +
 	"\x05state\x18\x01 \x01(\v2\x1f.workflowstore.v1.WorkflowStateR\x05state\x120\n" +
 	"\x11expected_revision\x18\x02 \x01(\x04H\x00R\x10expectedRevision\x88\x01\x01B\x14\n" +
@@ -4020,7 +4118,7 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\aresults\x18\x01 \x03(\v2!.workflowstore.v1.LoadBatchResultR\aresults\"{\n" +
 	"\x0fLoadBatchResult\x125\n" +
 	"\x05state\x18\x01 \x01(\v2\x1f.workflowstore.v1.WorkflowStateR\x05state\x121\n" +
-	"\x05error\x18\x02 \x01(\v2\x1b.workflowstore.v1.ItemErrorR\x05error\"\x83\x02\n" +
+	"\x05error\x18\x02 \x01(\v2\x1b.workflowstore.v1.ItemErrorR\x05error\"\xc2\x02\n" +
 	"\x12DeleteBatchRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x127\n" +
 	"\x05items\x18\x02 \x03(\v2!.workflowstore.v1.DeleteBatchItemR\x05items\x128\n" +
@@ -4029,7 +4127,9 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\adry_run\x18\x05 \x01(\bR\x06dryRun\x12\x14\n" +
 	"\x05purge\x18\x06 \x01(\bR\x05purge\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\a \x01(\tR\trequestId\"z\n" +
+	"request_id\x18\a \x01(\tR\trequestId\x12%\n" +
+	"\x0eknown_revision\x18\b \x01(\x04R\rknownRevision\x12\x16\n" +
+	"\x06resent\x18\t \x01(\bR\x06resent\"z\n" +
 	"\x0fDeleteBatchItem\x12\x1f\n" +
 	"\vworkflow_id\x18\x01 \x01(\tR\n" +
 	"workflowId\x120\n" +

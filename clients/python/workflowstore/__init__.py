@@ -51,6 +51,7 @@ from workflowstore.client.errors import (
     WatchTooSlowError,
     WorkflowNotFoundError,
     WorkflowStoreError,
+    WriteForgottenError,
 )
 
 __all__ = [
@@ -107,4 +108,5 @@ __all__ = [
     "WorkflowStatus",
     "WorkflowStoreError",
     "WorkflowView",
+    "WriteForgottenError",
 ]

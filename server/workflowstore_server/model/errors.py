@@ -71,6 +71,19 @@ class Contended(StoreError):
 
 
 @dataclass(eq=False)
+class WriteForgotten(StoreError):
+    """The write was made before, and it cannot be told whether it was applied then. This time it was not.
+
+    Somebody has written `revision` since, before or after it.
+    """
+
+    bucket: str
+    workflow_id: str
+    revision: int
+    outcome: Outcome
+
+
+@dataclass(eq=False)
 class StateTooLarge(StoreError):
     """The document has `size_bytes`, more than the `limit_bytes` that can be stored."""
 

@@ -72,7 +72,9 @@ async def save(
     return await each((store.save(*draft) for draft in drafts), repeatable=repeatable)
 
 
-async def delete(store: StateStore, request: pb.DeleteBatchRequest) -> list[tuple[str, Deleted | StoreError]]:
+async def delete(
+    store: StateStore, request: pb.DeleteBatchRequest, again_after: int | None
+) -> list[tuple[str, Deleted | StoreError]]:
     """Delete the workflows that a request names."""
     deleted = await each(
         (
@@ -81,6 +83,7 @@ async def delete(store: StateStore, request: pb.DeleteBatchRequest) -> list[tupl
                 item.expected_revision if item.HasField("expected_revision") else None,
                 purge=request.purge,
                 write_id=write_id("DeleteBatch item", request.request_id, item.workflow_id),
+                again_after=again_after,
             )
             for item in request.items
         ),

@@ -27,12 +27,10 @@ from workflowstore_server.model.errors import (
 )
 from workflowstore_server.model.limits import REQUEST_FIELDS_MAX
 from workflowstore_server.service import status
+from workflowstore_server.service.attempts import is_made_again
 from workflowstore_server.service.calls import Call, Calls
 
 log = logging.getLogger(__name__)
-
-PREVIOUS_ATTEMPTS: Final = "grpc-previous-rpc-attempts"
-"""Key in the metadata of a call that gRPC itself makes again (gRFC A6)."""
 
 NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
 """Trailing metadata by which a server keeps a client's gRPC from trying a call again (gRFC A6)."""
@@ -202,8 +200,7 @@ def _sent(method: str, error: BaseException, context: Context) -> grpc.Status:
 def _status_of(method: str, error: BaseException, context: Context) -> Status:
     """Return what a failure is sent as, or raise it again when it is no failure of the call."""
     if isinstance(error, StoreError):
-        retried = any(key == PREVIOUS_ATTEMPTS for key, _ in context.invocation_metadata() or ())
-        return status.status_of(error, retried=retried)
+        return status.status_of(error, retried=is_made_again(context))
     if isinstance(error, _ClientGone):
         raise asyncio.CancelledError from error
     if isinstance(error, asyncio.CancelledError):

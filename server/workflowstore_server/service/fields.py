@@ -57,8 +57,10 @@ def deletable_revision(path: str, request: store_pb.DeleteRequest | store_pb.Del
         yield FieldViolation(f"{path}expected_revision", "OUT_OF_RANGE", words)
 
 
-def request_id(request_id: str) -> Violations:
+def request_id(request_id: str, *, resent: bool) -> Violations:
     yield from bytes_max("request_id", request_id, limits.REQUEST_ID_BYTES_MAX)
+    if resent and not request_id:
+        yield FieldViolation("resent", "NEEDS_REQUEST_ID", "needs the request_id of the first request")
 
 
 def workflow_id(path: str, workflow_id: str) -> Violations:

@@ -17,7 +17,7 @@ from workflowstore_server.model.errors import StoreError
 from workflowstore_server.model.patch import StatePatch
 from workflowstore_server.model.selection import Selection
 from workflowstore_server.model.state import Consistency, Durability, WorkflowState, WorkflowView
-from workflowstore_server.service import batches, revisions, status, validation
+from workflowstore_server.service import attempts, batches, revisions, status, validation
 from workflowstore_server.store import Deleted, Draft, Saved, StateStore
 from workflowstore_server.store.update import Updater
 
@@ -56,7 +56,8 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
     async def Save(self, request: pb.SaveRequest, context: Context) -> pb.SaveResponse:  # noqa: N802
         state = await _read(request, self._state_to_save)
         id_ = write_id("Save", request.request_id, state.workflow_id)
-        saved = await self._store(request.bucket).save(state, _expected(request), id_)
+        again_after = attempts.again_after(request, context)
+        saved = await self._store(request.bucket).save(state, _expected(request), id_, again_after)
         return message.encode_saved(saved.revision, saved.state)
 
     async def Update(self, request: pb.UpdateRequest, context: Context) -> pb.UpdateResponse:  # noqa: N802
@@ -67,7 +68,8 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         missing = WorkflowState(workflow_id, created_at_ns=now_ns)
         id_ = write_id("Update", request.request_id, workflow_id)
         updater = self._updaters[request.bucket or self._default]
-        saved = await updater.update(patch, missing, _expected(request), id_, create=request.allow_missing)
+        again_after = attempts.again_after(request, context)
+        saved = await updater.update(patch, missing, _expected(request), id_, again_after, create=request.allow_missing)
         is_long = saved.state is not None and aside.is_long_state(saved.state)
         return await aside.run(is_long, message.encode_updated, saved.revision, saved.state, saved.document_bytes, view)
 
@@ -118,7 +120,10 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         validation.check_delete(request, self._stores)
         id_ = write_id("Delete", request.request_id, request.workflow_id)
         store = self._store(request.bucket)
-        deleted = await store.delete(request.workflow_id, _expected(request), purge=request.purge, write_id=id_)
+        again_after = attempts.again_after(request, context)
+        deleted = await store.delete(
+            request.workflow_id, _expected(request), purge=request.purge, write_id=id_, again_after=again_after
+        )
         return pb.DeleteResponse(existed=deleted.existed, revision=deleted.revision)
 
     async def ListRevisions(  # noqa: N802
@@ -135,7 +140,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
                 yield pb.ListRevisionsResponse(revisions=chunk)
 
     async def SaveBatch(self, request: pb.SaveBatchRequest, context: Context) -> pb.SaveBatchResponse:  # noqa: N802
-        drafts = await _read(request, self._drafts)
+        drafts = await _read(request, self._drafts, attempts.again_after(request, context))
         results = await batches.save(
             self._store(request.bucket), drafts, atomic=request.atomic, repeatable=bool(request.request_id)
         )
@@ -153,7 +158,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         validation.check_delete_batch(request, self._stores)
         store, index = self._store(request.bucket), self._index(request.bucket)
         if not request.HasField("filter"):
-            results = await batches.delete(store, request)
+            results = await batches.delete(store, request, attempts.again_after(request, context))
             return pb.DeleteBatchResponse(results=[_deleted_result(*result) for result in results])
         wanted = message.decode_filter(request.filter)
         if request.dry_run:
@@ -218,7 +223,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         validation.check_update(request, self._stores)
         return message.decode_patch(request, now_ns)
 
-    def _drafts(self, request: pb.SaveBatchRequest) -> list[Draft]:
+    def _drafts(self, request: pb.SaveBatchRequest, again_after: int | None) -> list[Draft]:
         validation.check_save_batch(request, self._stores)
         now_ns = self._time_ns()
         method = "SaveBatch atomic" if request.atomic else "SaveBatch"
@@ -227,6 +232,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
                 message.decode_state(item.state, now_ns),
                 _expected(item),
                 write_id(method, request.request_id, item.state.workflow_id),
+                again_after,
             )
             for item in request.items
         ]

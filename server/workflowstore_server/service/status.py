@@ -62,6 +62,12 @@ _TABLE: Final[dict[type[StoreError], _Row]] = {
         "workflow {workflow_id} was changed by others during each of {attempts} attempts; nothing was written",
         passing=True,
     ),
+    errors.WriteForgotten: _Row(
+        grpc.StatusCode.ABORTED,
+        reasons.ERROR_REASON_WRITE_FORGOTTEN,
+        "whether an earlier attempt has written workflow {workflow_id} cannot be told any more, and this one has not: "
+        "others have written revision {revision} since; load it and decide",
+    ),
     errors.StateTooLarge: _Row(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         reasons.ERROR_REASON_STATE_TOO_LARGE,

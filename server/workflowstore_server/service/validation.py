@@ -55,7 +55,7 @@ def check_save(request: store_pb.SaveRequest, buckets: Collection[str]) -> None:
             yield FieldViolation("state", "REQUIRED", "is required: give the whole state to save")
         else:
             yield from fields.workflow_state("state", request.state)
-        yield from fields.request_id(request.request_id)
+        yield from fields.request_id(request.request_id, resent=request.resent)
 
     _refuse(violations())
 
@@ -99,7 +99,7 @@ def check_update(request: store_pb.UpdateRequest, buckets: Collection[str]) -> N
             words = "is 0, which asks for a workflow that does not exist; give allow_missing too, or leave it out"
             yield FieldViolation("expected_revision", "OUT_OF_RANGE", words)
         yield from fields.known_value("view", request.view, VIEWS)
-        yield from fields.request_id(request.request_id)
+        yield from fields.request_id(request.request_id, resent=request.resent)
 
     _refuse(violations())
 
@@ -170,7 +170,7 @@ def check_save_batch(request: store_pb.SaveBatchRequest, buckets: Collection[str
         yield from fields.batch_size("items", request.ByteSize())
         for index, item in enumerate(request.items[: limits.BATCH_ITEMS_MAX]):
             yield from fields.workflow_state(f"items[{index}].state", item.state)
-        yield from fields.request_id(request.request_id)
+        yield from fields.request_id(request.request_id, resent=request.resent)
 
     _refuse(violations())
 
@@ -210,7 +210,7 @@ def check_delete_batch(request: store_pb.DeleteBatchRequest, buckets: Collection
         for index, item in enumerate(request.items[: limits.BATCH_ITEMS_MAX]):
             yield from fields.workflow_id(f"items[{index}].workflow_id", item.workflow_id)
             yield from fields.deletable_revision(f"items[{index}].", item)
-        yield from fields.request_id(request.request_id)
+        yield from fields.request_id(request.request_id, resent=request.resent)
 
     _refuse(violations())
 
@@ -283,7 +283,7 @@ def check_delete(request: store_pb.DeleteRequest, buckets: Collection[str]) -> N
         yield from fields.bucket(request.bucket, buckets)
         yield from fields.workflow_id("workflow_id", request.workflow_id)
         yield from fields.deletable_revision("", request)
-        yield from fields.request_id(request.request_id)
+        yield from fields.request_id(request.request_id, resent=request.resent)
 
     _refuse(violations())
 

@@ -77,6 +77,7 @@ class Draft(NamedTuple):
     state: WorkflowState
     expected_revision: int | None = None
     write_id: str = ""
+    again_after: int | None = None
 
 
 class StateStore(Protocol):
@@ -97,7 +98,13 @@ class StateStore(Protocol):
         """Whether there is room for what is written."""
         ...
 
-    async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
+    async def save(
+        self,
+        state: WorkflowState,
+        expected_revision: int | None = None,
+        write_id: str = "",
+        again_after: int | None = None,
+    ) -> Saved:
         """Store a whole state and return it with its revision once it is as durable as the storage makes it.
 
         `expected_revision` None writes whatever is stored; 0 wants no such workflow (a deleted one does not exist);
@@ -106,7 +113,10 @@ class StateStore(Protocol):
         A `write_id` (see codec.write_id) that was used before, and not too long ago (`BucketInfo.request_id_seconds`),
         makes it return what was saved then, and save nothing.
 
-        Raises: WorkflowAlreadyExists, RevisionMismatch, StateTooLarge, StorageFull.
+        Who makes a write again says so by `again_after`: the newest revision of the bucket that was known when it was
+        made first. None = this is the first attempt. A store that may have forgotten earlier ones needs it.
+
+        Raises: WorkflowAlreadyExists, RevisionMismatch, StateTooLarge, StorageFull; made again, WriteForgotten.
         """
         ...
 
@@ -165,20 +175,29 @@ class StateStore(Protocol):
         ...
 
     async def delete(
-        self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False, write_id: str = ""
+        self,
+        workflow_id: str,
+        expected_revision: int | None = None,
+        *,
+        purge: bool = False,
+        write_id: str = "",
+        again_after: int | None = None,
     ) -> Deleted:
         """Remove a workflow and tell whether it existed. `purge` also removes the revisions that the bucket keeps.
 
         A `write_id` that was used before makes it tell what it told then, and remove nothing; see `save`.
 
-        Raises: RevisionMismatch, Contended.
+        Raises: RevisionMismatch, Contended; made again, WriteForgotten.
         """
         ...
 
-    async def written(self, write_id: str) -> Change | None:
+    async def written(self, write_id: str, workflow_id: str = "", again_after: int | None = None) -> Change | None:
         """Return what was written under this id, None when nothing was, or so long ago that it is forgotten.
 
-        What has been overwritten since has an empty key.
+        What has been overwritten since has an empty key. With `again_after`, see `save`, None says that nothing was
+        written to this workflow under the id.
+
+        Raises: WriteForgotten, when that cannot be told.
         """
         ...
 

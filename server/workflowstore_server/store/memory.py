@@ -41,13 +41,20 @@ class MemoryStore:
         """Revisions of the writes that were given an id."""
         self._listeners: list[Callable[[], None]] = []
 
-    async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
+    async def save(
+        self,
+        state: WorkflowState,
+        expected_revision: int | None = None,
+        write_id: str = "",
+        again_after: int | None = None,
+    ) -> Saved:
+        del again_after  # nothing is forgotten
         self._check(state, expected_revision, write_id)
         return self._save(state, write_id)
 
     async def save_together(self, drafts: Sequence[Draft]) -> list[Saved]:
         for draft in drafts:
-            self._check(*draft)
+            self._check(draft.state, draft.expected_revision, draft.write_id)
         return [self._save(draft.state, draft.write_id) for draft in drafts]
 
     async def load(
@@ -88,9 +95,15 @@ class MemoryStore:
             yield await self.last([key], at_least)
 
     async def delete(
-        self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False, write_id: str = ""
+        self,
+        workflow_id: str,
+        expected_revision: int | None = None,
+        *,
+        purge: bool = False,
+        write_id: str = "",
+        again_after: int | None = None,
     ) -> Deleted:
-        del purge  # there are no old revisions
+        del purge, again_after  # there are no old revisions, and nothing is forgotten
         if write_id in self._written:
             return Deleted(existed=True, revision=self._written[write_id], repeated=True)
         last, stored = self._last(workflow_id)
@@ -103,7 +116,8 @@ class MemoryStore:
         self._note(write_id, revision)
         return Deleted(existed=True, revision=revision)
 
-    async def written(self, write_id: str) -> Change | None:
+    async def written(self, write_id: str, workflow_id: str = "", again_after: int | None = None) -> Change | None:
+        del workflow_id, again_after  # nothing is forgotten
         if write_id not in self._written:
             return None
         revision = self._written[write_id]

@@ -35,7 +35,14 @@ class Updater:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def update(
-        self, patch: StatePatch, missing: WorkflowState, expected_revision: int | None, write_id: str, *, create: bool
+        self,
+        patch: StatePatch,
+        missing: WorkflowState,
+        expected_revision: int | None,
+        write_id: str,
+        again_after: int | None = None,
+        *,
+        create: bool,
     ) -> Saved:
         """Change the workflow of `missing`, which is the state to begin with where there is none and `create` is given.
 
@@ -45,6 +52,9 @@ class Updater:
         workflow_id = missing.workflow_id
         lock = self._locks.setdefault(workflow_id, asyncio.Lock())
         async with lock:
+            # Once that no earlier attempt has written is known, what others write since is changed as any state is.
+            if again_after is not None and (earlier := await self._earlier(write_id, workflow_id, again_after)):
+                return earlier
             pause = PAUSE_SECONDS_MIN
             for _ in range(ATTEMPTS_MAX):
                 try:
@@ -81,9 +91,9 @@ class Updater:
             raise RevisionMismatch(bucket, workflow_id, expected_revision, stored.revision)
         return stored
 
-    async def _earlier(self, write_id: str) -> Saved | None:
+    async def _earlier(self, write_id: str, workflow_id: str = "", again_after: int | None = None) -> Saved | None:
         """Return what an earlier attempt of the same update has written."""
-        change = await self._store.written(write_id) if write_id else None
+        change = await self._store.written(write_id, workflow_id, again_after) if write_id else None
         if change is None:
             return None
         if change.document is None:

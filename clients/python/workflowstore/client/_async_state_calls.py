@@ -30,6 +30,7 @@ class AsyncStateCalls(AsyncConnection):
         *,
         expected_revision: int | None = None,
         request_id: str | None = None,
+        resent: bool = False,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> WorkflowState:
@@ -40,6 +41,7 @@ class AsyncStateCalls(AsyncConnection):
             expected_revision: None = the last writer wins. 0 = the workflow must not exist. n = the stored state must
                 be at revision n.
             request_id: See the class.
+            resent: See the class.
             bucket: See the class.
             timeout: See the class. When it strikes, the outcome is unknown.
 
@@ -56,6 +58,7 @@ class AsyncStateCalls(AsyncConnection):
             ValueError: A field cannot be sent, or the state is a summary; the error names it. Nothing was sent.
         """
         request = _requests.save_request(state, expected_revision, request_id, self._bucket_or(bucket))
+        self._told.tell(request, resent=resent)
         with mapped_errors(write=True):
             reply = await self._stub.Save(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, reply.revision)
@@ -81,6 +84,7 @@ class AsyncStateCalls(AsyncConnection):
         allow_missing: bool = False,
         view: WorkflowView = WorkflowView.FULL,
         request_id: str | None = None,
+        resent: bool = False,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> WorkflowState:
@@ -111,6 +115,7 @@ class AsyncStateCalls(AsyncConnection):
         request = _requests.update_request(workflow_id, expected_revision, allow_missing, view, request_id, bucket)
         _requests.set_fields(request, run_id, status, input, result, error, history, created_at, updated_at, labels)
         _requests.add_and_remove(request, append_history, set_labels, remove_labels)
+        self._told.tell(request, resent=resent)
         with mapped_errors(write=True):
             reply = await self._stub.Update(request, timeout=self._deadline(timeout))
         self._told.note(bucket, reply.revision)
@@ -162,6 +167,7 @@ class AsyncStateCalls(AsyncConnection):
         expected_revision: int | None = None,
         purge: bool = False,
         request_id: str | None = None,
+        resent: bool = False,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> bool:
@@ -172,6 +178,7 @@ class AsyncStateCalls(AsyncConnection):
             expected_revision: None = whatever the revision. n = the stored state must be at revision n.
             purge: Also remove the old revisions that the bucket keeps of this workflow, for good.
             request_id: See the class.
+            resent: See the class.
             bucket: See the class.
             timeout: See the class. When it strikes, the outcome is unknown.
 
@@ -184,6 +191,7 @@ class AsyncStateCalls(AsyncConnection):
             WorkflowStoreError: The call failed otherwise; `outcome` tells what became of the removal.
         """
         request = _requests.delete_request(workflow_id, expected_revision, purge, request_id, self._bucket_or(bucket))
+        self._told.tell(request, resent=resent)
         with mapped_errors(write=True):
             reply = await self._stub.Delete(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, reply.revision)

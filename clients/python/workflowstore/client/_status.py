@@ -27,6 +27,7 @@ _BY_REASON: Final[dict[str, tuple[type[WorkflowStoreError], Outcome]]] = {
     "ERROR_REASON_WORKFLOW_ALREADY_EXISTS": (errors.AlreadyExistsError, "not_applied"),
     "ERROR_REASON_REVISION_MISMATCH": (errors.RevisionMismatchError, "not_applied"),
     "ERROR_REASON_CONTENDED": (errors.ContendedError, "not_applied"),
+    "ERROR_REASON_WRITE_FORGOTTEN": (errors.WriteForgottenError, "unknown"),
     "ERROR_REASON_STATE_TOO_LARGE": (errors.StateTooLargeError, "not_applied"),
     "ERROR_REASON_STORAGE_FULL": (errors.StorageFullError, "not_applied"),
     "ERROR_REASON_STORAGE_UNAVAILABLE": (errors.UnavailableError, "unknown"),

@@ -34,6 +34,7 @@ class BatchCalls(Connection):
         expected_revisions: Mapping[str, int] | None = None,
         atomic: bool = False,
         request_id: str | None = None,
+        resent: bool = False,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> list[WorkflowState | WorkflowStoreError]:
@@ -45,6 +46,7 @@ class BatchCalls(Connection):
             atomic: All are saved or none, and nobody sees a part of them. The bucket must allow it, see
                 BucketInfo.allow_atomic. What fails for one of them is raised.
             request_id: See the class.
+            resent: See the class.
             bucket: See the class.
             timeout: See the class. When it strikes, the outcome is unknown.
 
@@ -60,6 +62,7 @@ class BatchCalls(Connection):
         """
         states = list(states)
         request = _requests.save_batch_request(states, expected_revisions, atomic, request_id, self._bucket_or(bucket))
+        self._told.tell(request, resent=resent)
         with mapped_errors(write=True):
             reply = self._stub.SaveBatch(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, max((result.revision for result in reply.results), default=0))
@@ -114,6 +117,7 @@ class BatchCalls(Connection):
         expected_revisions: Mapping[str, int] | None = None,
         purge: bool = False,
         request_id: str | None = None,
+        resent: bool = False,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> list[bool | WorkflowStoreError]:
@@ -124,6 +128,7 @@ class BatchCalls(Connection):
             expected_revisions: What `delete` calls `expected_revision`, by workflow id, for those that have one.
             purge: Also remove the old revisions that the bucket keeps of these workflows, for good.
             request_id: See the class.
+            resent: See the class.
             bucket: See the class.
             timeout: See the class. When it strikes, the outcome is unknown.
 
@@ -139,6 +144,7 @@ class BatchCalls(Connection):
         request = _requests.delete_batch_request(
             workflow_ids, expected_revisions, purge, request_id, self._bucket_or(bucket)
         )
+        self._told.tell(request, resent=resent)
         with mapped_errors(write=True):
             reply = self._stub.DeleteBatch(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, max((result.revision for result in reply.results), default=0))
@@ -152,6 +158,7 @@ class BatchCalls(Connection):
         dry_run: bool = False,
         purge: bool = False,
         request_id: str | None = None,
+        resent: bool = False,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> DeletedBatch:
@@ -166,6 +173,7 @@ class BatchCalls(Connection):
             dry_run: Tell which would be removed, and remove none.
             purge: Also remove the old revisions that the bucket keeps of these workflows, for good.
             request_id: See the class.
+            resent: See the class.
             bucket: See the class.
             timeout: See the class. When it strikes, the outcome is unknown.
 
@@ -176,6 +184,7 @@ class BatchCalls(Connection):
             ValueError: An argument cannot be sent; the error names it. Nothing was sent.
         """
         request = _requests.delete_matching_request(filter, limit, dry_run, purge, request_id, self._bucket_or(bucket))
+        self._told.tell(request, resent=resent)
         with mapped_errors(write=not dry_run):
             reply = self._stub.DeleteBatch(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, max((result.revision for result in reply.results), default=0))

@@ -28,8 +28,8 @@ class Client(StateCalls, BatchCalls, QueryCalls):
 
     What writes takes a `request_id` of up to 128 bytes: what has the same id is applied once, and gets the first
     result, for as long as BucketInfo's `request_id_seconds`. None = the client makes a random one for each call. Give
-    one to make the same call again yourself, after an OutcomeUnknownError. Empty = none, and then a call that is tried
-    again may be applied twice.
+    one to make the same call again yourself, after an OutcomeUnknownError, and then say that it is `resent`. Empty =
+    none, and then a call that is tried again may be applied twice.
 
     What a client was once told of a bucket, by any call to any server, it never reads older: it remembers the newest
     revision, and has the server wait for it. Another client's is given as `min_revision`. Where the bucket has not come

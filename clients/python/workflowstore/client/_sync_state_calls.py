@@ -33,6 +33,7 @@ class StateCalls(Connection):
         *,
         expected_revision: int | None = None,
         request_id: str | None = None,
+        resent: bool = False,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> WorkflowState:
@@ -43,6 +44,7 @@ class StateCalls(Connection):
             expected_revision: None = the last writer wins. 0 = the workflow must not exist. n = the stored state must
                 be at revision n.
             request_id: See the class.
+            resent: See the class.
             bucket: See the class.
             timeout: See the class. When it strikes, the outcome is unknown.
 
@@ -59,6 +61,7 @@ class StateCalls(Connection):
             ValueError: A field cannot be sent, or the state is a summary; the error names it. Nothing was sent.
         """
         request = _requests.save_request(state, expected_revision, request_id, self._bucket_or(bucket))
+        self._told.tell(request, resent=resent)
         with mapped_errors(write=True):
             reply = self._stub.Save(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, reply.revision)
@@ -84,6 +87,7 @@ class StateCalls(Connection):
         allow_missing: bool = False,
         view: WorkflowView = WorkflowView.FULL,
         request_id: str | None = None,
+        resent: bool = False,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> WorkflowState:
@@ -114,6 +118,7 @@ class StateCalls(Connection):
         request = _requests.update_request(workflow_id, expected_revision, allow_missing, view, request_id, bucket)
         _requests.set_fields(request, run_id, status, input, result, error, history, created_at, updated_at, labels)
         _requests.add_and_remove(request, append_history, set_labels, remove_labels)
+        self._told.tell(request, resent=resent)
         with mapped_errors(write=True):
             reply = self._stub.Update(request, timeout=self._deadline(timeout))
         self._told.note(bucket, reply.revision)
@@ -165,6 +170,7 @@ class StateCalls(Connection):
         expected_revision: int | None = None,
         purge: bool = False,
         request_id: str | None = None,
+        resent: bool = False,
         bucket: str | None = None,
         timeout: float | None = None,
     ) -> bool:
@@ -175,6 +181,7 @@ class StateCalls(Connection):
             expected_revision: None = whatever the revision. n = the stored state must be at revision n.
             purge: Also remove the old revisions that the bucket keeps of this workflow, for good.
             request_id: See the class.
+            resent: See the class.
             bucket: See the class.
             timeout: See the class. When it strikes, the outcome is unknown.
 
@@ -187,6 +194,7 @@ class StateCalls(Connection):
             WorkflowStoreError: The call failed otherwise; `outcome` tells what became of the removal.
         """
         request = _requests.delete_request(workflow_id, expected_revision, purge, request_id, self._bucket_or(bucket))
+        self._told.tell(request, resent=resent)
         with mapped_errors(write=True):
             reply = self._stub.Delete(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, reply.revision)

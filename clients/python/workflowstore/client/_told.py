@@ -5,16 +5,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from workflowstore.client import _fields
 from workflowstore.client.errors import RevisionNotReachedError
 from workflowstore.v1.workflow_store_pb2 import (
     CONSISTENCY_ANY_REPLICA,
     CountRequest,
+    DeleteBatchRequest,
+    DeleteRequest,
     ListRequest,
     LoadBatchRequest,
     LoadRequest,
+    SaveBatchRequest,
+    SaveRequest,
+    UpdateRequest,
 )
 
 _ReadRequest: TypeAlias = LoadRequest | LoadBatchRequest | ListRequest | CountRequest
+_WriteRequest: TypeAlias = SaveRequest | UpdateRequest | DeleteRequest | SaveBatchRequest | DeleteBatchRequest
 
 
 class ToldRevisions:
@@ -33,6 +40,11 @@ class ToldRevisions:
         """Have a reply be of the newest revision that was told, or later; of any replica it is whatever that has."""
         if request.consistency != CONSISTENCY_ANY_REPLICA:
             request.min_revision = max(request.min_revision, self._newest.get(request.bucket, 0))
+
+    def tell(self, request: _WriteRequest, *, resent: bool) -> None:
+        """Have a write tell what was known before it. Of one that was sent before, nobody knows what was known then."""
+        request.resent = _fields.flag(resent, "resent")
+        request.known_revision = 0 if resent else self._newest.get(request.bucket, 0)
 
     @contextmanager
     def reading(self, bucket: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ All of them are a WorkflowStoreError. A failure that the server explains has a `
     ALREADY_EXISTS       ERROR_REASON_WORKFLOW_ALREADY_EXISTS    AlreadyExistsError
     ABORTED              ERROR_REASON_REVISION_MISMATCH          RevisionMismatchError
     ABORTED              ERROR_REASON_CONTENDED                  ContendedError
+    ABORTED              ERROR_REASON_WRITE_FORGOTTEN            WriteForgottenError
     RESOURCE_EXHAUSTED   ERROR_REASON_STATE_TOO_LARGE            StateTooLargeError
     RESOURCE_EXHAUSTED   ERROR_REASON_STORAGE_FULL               StorageFullError
     UNAVAILABLE          ERROR_REASON_STORAGE_UNAVAILABLE        UnavailableError
@@ -194,6 +195,15 @@ class RevisionMismatchError(_WorkflowError):
 
 class ContendedError(_WorkflowError):
     """Other writers were faster more often than the server tries. Nothing was written. Try again."""
+
+
+class WriteForgottenError(_WorkflowError):
+    """Whether an earlier attempt at this write was applied is forgotten, and this one was not. Load, and decide."""
+
+    @property
+    def revision(self) -> int:
+        """What somebody has written to the workflow since."""
+        return self._number("revision")
 
 
 class StateTooLargeError(_WorkflowError):

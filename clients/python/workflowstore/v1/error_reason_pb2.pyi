@@ -198,6 +198,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: { "reason": "ERROR_REASON_READER_STALLED", "domain": "workflowstore",
                "metadata": { "stalled_seconds": "30" } }
     """
+    ERROR_REASON_WRITE_FORGOTTEN: _ErrorReason.ValueType  # 23
+    """The request was sent again, and whether it had been applied before cannot be told: NATS has forgotten, as it may when
+    it restarts, and others have written to the workflow since `known_revision`. This attempt was not applied; `outcome`
+    is "unknown", because an earlier one may have been, before the write at `revision`. Load the workflow and decide.
+    Code ABORTED.
+
+    Example: { "reason": "ERROR_REASON_WRITE_FORGOTTEN", "domain": "workflowstore",
+               "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "revision": "340000",
+                             "outcome": "unknown" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the vocabulary of failures. Every error of WorkflowStore carries a google.rpc.ErrorInfo whose
@@ -381,5 +391,15 @@ others waits a second only. A google.rpc.RetryInfo comes along. Code UNAVAILABLE
 
 Example: { "reason": "ERROR_REASON_READER_STALLED", "domain": "workflowstore",
            "metadata": { "stalled_seconds": "30" } }
+"""
+ERROR_REASON_WRITE_FORGOTTEN: ErrorReason.ValueType  # 23
+"""The request was sent again, and whether it had been applied before cannot be told: NATS has forgotten, as it may when
+it restarts, and others have written to the workflow since `known_revision`. This attempt was not applied; `outcome`
+is "unknown", because an earlier one may have been, before the write at `revision`. Load the workflow and decide.
+Code ABORTED.
+
+Example: { "reason": "ERROR_REASON_WRITE_FORGOTTEN", "domain": "workflowstore",
+           "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "revision": "340000",
+                         "outcome": "unknown" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

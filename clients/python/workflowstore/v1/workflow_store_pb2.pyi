@@ -233,12 +233,18 @@ class SaveRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KNOWN_REVISION_FIELD_NUMBER: _builtins.int
+    RESENT_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     expected_revision: _builtins.int
     """Absent = the last writer wins. 0 = the workflow must not exist. n = the stored state must be at revision n."""
     request_id: _builtins.str
     """Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none."""
+    known_revision: _builtins.int
+    """The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none."""
+    resent: _builtins.bool
+    """Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one."""
     @_builtins.property
     def state(self) -> _workflow_state_pb2.WorkflowState:
         """The state. Required. Its stored form may have at most GetInfo's `document_bytes_max` bytes."""
@@ -250,10 +256,12 @@ class SaveRequest(_message.Message):
         state: _workflow_state_pb2.WorkflowState | None = ...,
         expected_revision: _builtins.int | None = ...,
         request_id: _builtins.str = ...,
+        known_revision: _builtins.int = ...,
+        resent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bucket", b"bucket", "expected_revision", b"expected_revision", "request_id", b"request_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bucket", b"bucket", "expected_revision", b"expected_revision", "known_revision", b"known_revision", "request_id", b"request_id", "resent", b"resent", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -333,6 +341,8 @@ class UpdateRequest(_message.Message):
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KNOWN_REVISION_FIELD_NUMBER: _builtins.int
+    RESENT_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     expected_revision: _builtins.int
@@ -345,6 +355,10 @@ class UpdateRequest(_message.Message):
     """How much of the state to reply with. Default FULL."""
     request_id: _builtins.str
     """Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none."""
+    known_revision: _builtins.int
+    """The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none."""
+    resent: _builtins.bool
+    """Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one."""
     @_builtins.property
     def state(self) -> _workflow_state_pb2.WorkflowState:
         """Which workflow (`workflow_id`, required), and the new values of the fields that `update_mask` names. A field that is
@@ -385,10 +399,12 @@ class UpdateRequest(_message.Message):
         allow_missing: _builtins.bool = ...,
         view: _workflow_state_pb2.WorkflowView.ValueType = ...,
         request_id: _builtins.str = ...,
+        known_revision: _builtins.int = ...,
+        resent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "state", b"state", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "allow_missing", b"allow_missing", "append_history", b"append_history", "bucket", b"bucket", "expected_revision", b"expected_revision", "remove_labels", b"remove_labels", "request_id", b"request_id", "set_labels", b"set_labels", "state", b"state", "update_mask", b"update_mask", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "allow_missing", b"allow_missing", "append_history", b"append_history", "bucket", b"bucket", "expected_revision", b"expected_revision", "known_revision", b"known_revision", "remove_labels", b"remove_labels", "request_id", b"request_id", "resent", b"resent", "set_labels", b"set_labels", "state", b"state", "update_mask", b"update_mask", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -756,6 +772,8 @@ class DeleteRequest(_message.Message):
     EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
     PURGE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KNOWN_REVISION_FIELD_NUMBER: _builtins.int
+    RESENT_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     workflow_id: _builtins.str
@@ -770,6 +788,10 @@ class DeleteRequest(_message.Message):
     """
     request_id: _builtins.str
     """Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none."""
+    known_revision: _builtins.int
+    """The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none."""
+    resent: _builtins.bool
+    """Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one."""
     def __init__(
         self,
         *,
@@ -778,10 +800,12 @@ class DeleteRequest(_message.Message):
         expected_revision: _builtins.int | None = ...,
         purge: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        known_revision: _builtins.int = ...,
+        resent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bucket", b"bucket", "expected_revision", b"expected_revision", "purge", b"purge", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "bucket", b"bucket", "expected_revision", b"expected_revision", "known_revision", b"known_revision", "purge", b"purge", "request_id", b"request_id", "resent", b"resent", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -1130,12 +1154,18 @@ class SaveBatchRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     ATOMIC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KNOWN_REVISION_FIELD_NUMBER: _builtins.int
+    RESENT_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     atomic: _builtins.bool
     """True = all are saved or none, and nobody sees a part of them. The bucket must allow it (BucketInfo's `allow_atomic`)."""
     request_id: _builtins.str
     """Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none."""
+    known_revision: _builtins.int
+    """The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none."""
+    resent: _builtins.bool
+    """Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SaveBatchItem]:
         """What to save. 1 to 1,000 items, no two of one workflow."""
@@ -1147,10 +1177,12 @@ class SaveBatchRequest(_message.Message):
         items: _abc.Iterable[Global___SaveBatchItem] | None = ...,
         atomic: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        known_revision: _builtins.int = ...,
+        resent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["atomic", b"atomic", "bucket", b"bucket", "items", b"items", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atomic", b"atomic", "bucket", b"bucket", "items", b"items", "known_revision", b"known_revision", "request_id", b"request_id", "resent", b"resent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1359,6 +1391,8 @@ class DeleteBatchRequest(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     PURGE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KNOWN_REVISION_FIELD_NUMBER: _builtins.int
+    RESENT_FIELD_NUMBER: _builtins.int
     bucket: _builtins.str
     """The bucket. Empty = the server's first."""
     limit: _builtins.int
@@ -1371,6 +1405,10 @@ class DeleteBatchRequest(_message.Message):
     """Also remove the old revisions that the bucket keeps; see DeleteRequest.purge."""
     request_id: _builtins.str
     """Makes it safe to send the request again; see the service. At most 128 bytes of UTF-8. Empty = none."""
+    known_revision: _builtins.int
+    """The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none."""
+    resent: _builtins.bool
+    """Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeleteBatchItem]:
         """What to delete. At most 1,000 items, no two of one workflow."""
@@ -1389,10 +1427,12 @@ class DeleteBatchRequest(_message.Message):
         dry_run: _builtins.bool = ...,
         purge: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        known_revision: _builtins.int = ...,
+        resent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "dry_run", b"dry_run", "filter", b"filter", "items", b"items", "limit", b"limit", "purge", b"purge", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "dry_run", b"dry_run", "filter", b"filter", "items", b"items", "known_revision", b"known_revision", "limit", b"limit", "purge", b"purge", "request_id", b"request_id", "resent", b"resent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,8 +38,13 @@ class WorkflowStoreStub:
     Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
     as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
     unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
-    call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
-    the request had written had been overwritten before. Without an id each call is a request of its own.
+    call whose outcome is unknown can be sent again. Without an id each call is a request of its own.
+
+    NATS forgets ids when it restarts, those of what has been overwritten before. A call that is sent again after such a
+    moment, and finds that others have written to its workflow since `known_revision`, is not applied, and ends as ABORTED
+    (ERROR_REASON_WRITE_FORGOTTEN): whether it had been applied before cannot be told any more. So `known_revision` should
+    be the newest revision of the bucket that the caller knows when it makes the call first. gRPC's own retries are known
+    by themselves; who sends a call again by hand says so (`resent`).
 
     Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
     reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
@@ -183,8 +188,13 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
     as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
     unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
-    call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
-    the request had written had been overwritten before. Without an id each call is a request of its own.
+    call whose outcome is unknown can be sent again. Without an id each call is a request of its own.
+
+    NATS forgets ids when it restarts, those of what has been overwritten before. A call that is sent again after such a
+    moment, and finds that others have written to its workflow since `known_revision`, is not applied, and ends as ABORTED
+    (ERROR_REASON_WRITE_FORGOTTEN): whether it had been applied before cannot be told any more. So `known_revision` should
+    be the newest revision of the bucket that the caller knows when it makes the call first. gRPC's own retries are known
+    by themselves; who sends a call again by hand says so (`resent`).
 
     Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
     reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
@@ -324,8 +334,13 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
     Calls that write take a `request_id`: any text of up to 128 bytes that the caller has used for no other request, such
     as a random UUID. The same call with the same id, sent again within BucketInfo's `request_id_seconds` (2 minutes
     unless the bucket says otherwise), to whatever server of the bucket, is applied once and gets the first result. So a
-    call whose outcome is unknown can be sent again. One case is not covered: the NATS server itself restarts, and what
-    the request had written had been overwritten before. Without an id each call is a request of its own.
+    call whose outcome is unknown can be sent again. Without an id each call is a request of its own.
+
+    NATS forgets ids when it restarts, those of what has been overwritten before. A call that is sent again after such a
+    moment, and finds that others have written to its workflow since `known_revision`, is not applied, and ends as ABORTED
+    (ERROR_REASON_WRITE_FORGOTTEN): whether it had been applied before cannot be told any more. So `known_revision` should
+    be the newest revision of the bucket that the caller knows when it makes the call first. gRPC's own retries are known
+    by themselves; who sends a call again by hand says so (`resent`).
 
     Any call may also be refused as RESOURCE_EXHAUSTED (ERROR_REASON_TOO_MANY_CALLS) before it begins. One with a single
     reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from workflowstore_server.model.errors import StoreError
 from workflowstore_server.store.jetstream.bucket import Bucket
-from workflowstore_server.store.jetstream.link import NotSentError
+from workflowstore_server.store.jetstream.link import NotSentError, UnansweredError
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ async def _announce(bucket: Bucket, tell: Callable[[], None]) -> None:
         try:
             await _listen(bucket, tell)
             failure = ""
-        except (NotSentError, StoreError) as error:
+        except (NotSentError, UnansweredError, StoreError) as error:
             # The index looks for itself once a second, too.
             if repr(error) != failure:
                 log.debug("bucket %s does not announce its writes: %r", bucket.name, error)

@@ -137,6 +137,14 @@ class Bucket:
         return self._connection.link
 
     @property
+    def connected_seconds(self) -> float:
+        """How long the connection has lasted; 0 while there is none."""
+        try:
+            return self._connection.link.seconds
+        except NotSentError:
+            return 0.0
+
+    @property
     def described(self) -> StreamInfo:
         """What the bucket was like when it was last described; `bind` does so first."""
         assert self._described is not None, "the bucket is described before it is used"
@@ -250,10 +258,10 @@ class Bucket:
             headers = {**message.headers, stream.BATCH_ID: batch_id, stream.BATCH_SEQUENCE: str(number)}
             if number == len(messages):
                 headers[stream.BATCH_COMMIT] = "1"
-            elif number > 1:
-                await link.send(subject, message.document, headers)
-                continue
             try:
+                if 1 < number < len(messages):
+                    await link.send(subject, message.document, headers)
+                    continue
                 reply = await link.request(subject, message.document, headers)
             except UnansweredError as error:
                 # What is not committed is thrown away.

@@ -3,13 +3,14 @@
 import asyncio
 import itertools
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 READS_MAX: Final = 4
 BULK_READS_MAX: Final = 4
@@ -35,6 +36,21 @@ class NoRespondersError(Exception):
 
 
 Replies = list[Msg]
+
+
+@contextmanager
+def _sending() -> Iterator[None]:
+    """Around what nats-py sends: how it fails depends on how far it is in finding that its connection is gone.
+
+    Raises: NotSentError, UnansweredError.
+    """
+    try:
+        yield
+    except (nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError) as error:
+        raise NotSentError("not connected to NATS") from error
+    except (OSError, RuntimeError, AttributeError) as error:
+        # Of a transport that is closed, or is there no more. Some of it may have left.
+        raise UnansweredError("the connection to NATS was lost") from error
 
 
 class _Waiter:
@@ -83,19 +99,31 @@ class Link:
         self.bulk_reads = asyncio.Semaphore(BULK_READS_MAX)
         """Held by whoever reads many."""
 
+        self._opened_at = asyncio.get_running_loop().time()
+        self._reconnects = client.stats["reconnects"]
+
     async def open(self) -> None:
-        """Listen on the inbox."""
+        """Listen on the inbox.
+
+        Raises: NotSentError, UnansweredError.
+        """
         # No limits on what waits here: nats-py drops what is beyond them without a word to the reader. What can be
         # waiting is bounded by what our own requests in flight asked for.
-        self._subscription = await self._client.subscribe(
-            f"{self._prefix}*", cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
-        )
+        with _sending():
+            self._subscription = await self._client.subscribe(
+                f"{self._prefix}*", cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
+            )
 
     async def close(self) -> None:
         """Stop listening; the connection stays as it is."""
         self.fail_all("this server closed its connection to NATS")
-        if self._client.is_connected:
-            await self._subscription.unsubscribe()
+        await self._unsubscribe(self._subscription)
+
+    async def _unsubscribe(self, subscription: Subscription) -> None:
+        # What is gone with its connection need not be told.
+        with suppress(NotSentError, UnansweredError), _sending():
+            if self._client.is_connected:
+                await subscription.unsubscribe()
 
     @property
     def max_payload_bytes(self) -> int:
@@ -106,6 +134,12 @@ class Link:
     def session(self) -> tuple[str, int]:
         """The same for as long as the connection has not been made anew, by us or by nats-py."""
         return self._prefix, self._client.stats["reconnects"]
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted for sure. 0 = the client has connected anew by itself, nobody knows when."""
+        same = self._client.stats["reconnects"] == self._reconnects
+        return asyncio.get_running_loop().time() - self._opened_at if same else 0.0
 
     @property
     def server_version(self) -> str:
@@ -125,21 +159,19 @@ class Link:
     async def send(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
         """Send a message that nobody replies to.
 
-        Raises: NotSentError.
+        Raises: NotSentError, UnansweredError.
         """
         # nats-py would keep it until its reconnect.
         if not self._client.is_connected:
             raise NotSentError("not connected to NATS")
-        try:
+        with _sending():
             await self._client.publish(subject, payload, headers=headers)  # type: ignore[arg-type]
-        except (nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError) as error:
-            raise NotSentError("not connected to NATS") from error
 
     @asynccontextmanager
     async def listening(self, receive: Callable[[Msg], None]) -> AsyncIterator[str]:
         """Hand over what arrives at a subject of its own, which is given, while the block runs.
 
-        Raises: NotSentError.
+        Raises: NotSentError, UnansweredError.
         """
         subject = self._client.new_inbox()
 
@@ -149,12 +181,14 @@ class Link:
 
         if not self._client.is_connected:
             raise NotSentError("not connected to NATS")
-        subscription = await self._client.subscribe(subject, cb=hand_over, pending_msgs_limit=0, pending_bytes_limit=0)
+        with _sending():
+            subscription = await self._client.subscribe(
+                subject, cb=hand_over, pending_msgs_limit=0, pending_bytes_limit=0
+            )
         try:
             yield subject
         finally:
-            if self._client.is_connected:
-                await subscription.unsubscribe()
+            await self._unsubscribe(subscription)
 
     async def request_many(self, subject: str, payload: bytes, timeout_seconds: float | None = None) -> Replies:
         """Send a request and return its replies; the last one is the status message that ended them.
@@ -192,9 +226,8 @@ class Link:
             waiter.fail(NotSentError("not connected to NATS"))
             return
         try:
-            await self._client.publish(subject, payload, reply=self._prefix + token, headers=headers)  # type: ignore[arg-type]
-        except (nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError):
-            waiter.fail(NotSentError("not connected to NATS"))
+            with _sending():
+                await self._client.publish(subject, payload, reply=self._prefix + token, headers=headers)  # type: ignore[arg-type]
         except Exception as error:
             waiter.fail(error)
 

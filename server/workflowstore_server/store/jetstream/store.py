@@ -31,6 +31,7 @@ from workflowstore_server.store.jetstream.bucket import Bucket, BucketOptions, M
 from workflowstore_server.store.jetstream.connection import BorrowedConnection, Connection
 from workflowstore_server.store.jetstream.freshness import Freshness
 from workflowstore_server.store.jetstream.reader import LastMessageReader, last_in_parts
+from workflowstore_server.store.jetstream.repeats import Repeats
 from workflowstore_server.store.jetstream.stream import Acknowledgement, ApiError
 
 CONTENDED_ATTEMPTS_MAX: Final = 16
@@ -38,9 +39,6 @@ CONTENDED_ATTEMPTS_MAX: Final = 16
 
 PASSING_WAIT_SECONDS: Final = 0.05
 """Pause before what was refused for a passing reason is tried again."""
-
-PROBE_KEY: Final = "-"
-"""Key to which it is asked whether an id was used. Nothing is stored there by that."""
 
 CHANGES_MAX: Final = 2048
 """Changes in one batch. Their bytes are bounded too; see bucket.REPLY_BYTES_MAX."""
@@ -68,6 +66,7 @@ class JetStreamStore:
         self._readers = {
             consistency: LastMessageReader(self._bucket, self._freshness, consistency) for consistency in Consistency
         }
+        self._repeats = Repeats(self._bucket, self._newest)
 
     @classmethod
     @asynccontextmanager
@@ -121,19 +120,32 @@ class JetStreamStore:
         """Version of the NATS server; empty while disconnected."""
         return self._bucket.server_version
 
-    async def save(self, state: WorkflowState, expected_revision: int | None = None, write_id: str = "") -> Saved:
+    async def save(
+        self,
+        state: WorkflowState,
+        expected_revision: int | None = None,
+        write_id: str = "",
+        again_after: int | None = None,
+    ) -> Saved:
         encoded = await self._encoded(state)
         key = key_of(state.workflow_id)
-        if expected_revision == 0:
-            written = await self._create(state.workflow_id, encoded, write_id)
-        elif (attempt := await self._write(key, encoded, {}, expected_revision, write_id)) is not None:
-            written = attempt
-        else:
-            assert expected_revision is not None, "only a compare-and-set can lose"
-            raise await self._mismatch(state.workflow_id, expected_revision)
-        if written.duplicate:
-            return await self._saved_before(state.workflow_id, written.seq)
-        return Saved(written.seq, state, len(encoded))
+        for _ in range(CONTENDED_ATTEMPTS_MAX):
+            settled = await self._settled(state.workflow_id, write_id, again_after)
+            if isinstance(settled, Acknowledgement):
+                return await self._saved_before(state.workflow_id, settled.seq)
+            written: Acknowledgement | None
+            if expected_revision == 0:
+                written = await self._create(state.workflow_id, encoded, write_id)
+            else:
+                expectation = settled if expected_revision is None else expected_revision
+                written = await self._write(key, encoded, {}, expectation, write_id)
+            if written is not None and written.duplicate:
+                return await self._saved_before(state.workflow_id, written.seq)
+            if written is not None:
+                return Saved(written.seq, state, len(encoded))
+            if expected_revision is not None:
+                raise await self._mismatch(state.workflow_id, expected_revision)
+        raise Contended(self.bucket, state.workflow_id, CONTENDED_ATTEMPTS_MAX)
 
     async def save_together(self, drafts: Sequence[Draft]) -> list[Saved]:
         documents = [await self._encoded(draft.state) for draft in drafts]
@@ -156,7 +168,7 @@ class JetStreamStore:
                 raise self._refused(error, repeatable=any(draft.write_id for draft in drafts))
             # What has filled the storage may have been the first attempt.
             if error.err_code == stream.ATOMIC_DUPLICATE or error.is_storage_full():
-                earlier = await asyncio.gather(*[self._earlier(draft.write_id) for draft in drafts])
+                earlier = await asyncio.gather(*[self._repeats.earlier(draft.write_id) for draft in drafts])
                 if all(earlier):
                     return [
                         await self._saved_before(draft.state.workflow_id, written.seq)
@@ -224,12 +236,21 @@ class JetStreamStore:
         return last_in_parts(self._bucket, self._freshness, keys, at_least)
 
     async def delete(
-        self, workflow_id: str, expected_revision: int | None = None, *, purge: bool = False, write_id: str = ""
+        self,
+        workflow_id: str,
+        expected_revision: int | None = None,
+        *,
+        purge: bool = False,
+        write_id: str = "",
+        again_after: int | None = None,
     ) -> Deleted:
         if purge and not self._bucket.described.config.allow_rollup_hdrs:
             remedy = f"nats stream edit {self._bucket.names.stream} --allow-rollup"
             raise BucketConfiguration(self.bucket, "allow_rollup_hdrs=false", remedy)
         key, headers = key_of(workflow_id), stream.PURGE_HEADERS if purge else stream.DELETE_HEADERS
+        settled = await self._settled(workflow_id, write_id, again_after)
+        if isinstance(settled, Acknowledgement):
+            return Deleted(existed=True, revision=settled.seq, repeated=True)
         consistency = Consistency.SESSION
         for _ in range(CONTENDED_ATTEMPTS_MAX):
             entry = await self._last(key, consistency=consistency)
@@ -239,7 +260,7 @@ class JetStreamStore:
             mismatch = expected_revision is not None and expected_revision != actual
             # A deleted workflow may have old revisions left, for a purge to remove.
             if mismatch or entry is None or not (exists or (purge and not entry.purged)):
-                if earlier := await self._earlier(write_id):
+                if earlier := await self._repeats.earlier(write_id):
                     return Deleted(existed=True, revision=earlier.seq, repeated=True)
                 # What is written says what it has found, and what is not written has nothing that would object.
                 if consistency is not Consistency.LINEARIZABLE and self._freshness.provable:
@@ -255,9 +276,13 @@ class JetStreamStore:
                 return Deleted(exists, written.seq, written.duplicate)
         raise Contended(self.bucket, workflow_id, CONTENDED_ATTEMPTS_MAX)
 
-    async def written(self, write_id: str) -> Change | None:
-        earlier = await self._earlier(write_id)
-        if earlier is None:
+    async def written(self, write_id: str, workflow_id: str = "", again_after: int | None = None) -> Change | None:
+        earlier = (
+            await self._settled(workflow_id, write_id, again_after)
+            if again_after is not None
+            else await self._repeats.earlier(write_id)
+        )
+        if not isinstance(earlier, Acknowledgement):
             return None
         return await self._bucket.leader_message_at(earlier.seq) or Change("", earlier.seq, None)
 
@@ -343,14 +368,17 @@ class JetStreamStore:
     async def _expected(self, draft: Draft) -> int | None:
         """The revision that the last message of a draft's workflow must have. None = any.
 
-        Raises: WorkflowAlreadyExists, RevisionMismatch, unless the draft was saved before.
+        Raises: WorkflowAlreadyExists, RevisionMismatch, unless the draft was saved before; WriteForgotten.
         """
-        if draft.expected_revision is None:
+        settled = await self._settled(draft.state.workflow_id, draft.write_id, draft.again_after)
+        if isinstance(settled, Acknowledgement):
             return None
+        if draft.expected_revision is None:
+            return settled
         entry = await self._last(key_of(draft.state.workflow_id))
         exists = entry is not None and entry.document is not None
         actual = entry.revision if entry is not None and exists else 0
-        if draft.expected_revision != actual and not await self._earlier(draft.write_id):
+        if draft.expected_revision != actual and not await self._repeats.earlier(draft.write_id):
             if draft.expected_revision == 0:
                 raise WorkflowAlreadyExists(self.bucket, draft.state.workflow_id, actual)
             raise RevisionMismatch(self.bucket, draft.state.workflow_id, draft.expected_revision, actual)
@@ -368,27 +396,16 @@ class JetStreamStore:
             return Saved(revision, None)
         return Saved(revision, entry.state, entry.document_bytes)
 
-    async def _earlier(self, write_id: str) -> Acknowledgement | None:
-        """Ask whether something was written under this id, without writing anything.
-
-        Raises: StorageUnavailable, with an unknown outcome: it may have been.
-        """
-        if not write_id:
+    async def _settled(self, workflow_id: str, write_id: str, again_after: int | None) -> Acknowledgement | int | None:
+        """See Repeats.settle; None of what is not made again."""
+        if again_after is None or not write_id:
             return None
-        for _ in range(CONTENDED_ATTEMPTS_MAX):
-            try:
-                reply = await self._bucket.write(PROBE_KEY, b"", {stream.MESSAGE_ID: write_id, **stream.PROBE_HEADERS})
-            except StorageUnavailable as error:
-                raise StorageUnavailable(error.bucket, error.detail, Outcome.UNKNOWN) from error
-            if reply.duplicate:
-                return reply
-            error_code = reply.error.err_code if reply.error is not None else 0
-            if error_code == stream.ROLLUP_FAILED:
-                return None
-            if error_code != stream.DUPLICATE_IN_PROCESS:
-                break
-            await asyncio.sleep(PASSING_WAIT_SECONDS)
-        raise StorageUnavailable(self.bucket, f"an earlier attempt cannot be looked up: {reply.error}", Outcome.UNKNOWN)
+        return await self._repeats.settle(workflow_id, write_id, again_after)
+
+    async def _newest(self, key: str) -> Change | None:
+        """Read the last message of a key, that of a leader which does not know yet that it was deposed excluded."""
+        consistency = Consistency.LINEARIZABLE if self._freshness.provable else Consistency.SESSION
+        return await self._last(key, consistency=consistency)
 
     async def _mismatch(self, workflow_id: str, expected_revision: int) -> RevisionMismatch:
         entry = await self._last(key_of(workflow_id))
@@ -426,7 +443,7 @@ class JetStreamStore:
         if error.err_code == stream.FROZEN:
             raise self._refused(error, repeatable=bool(write_id))
         # The first attempt may have been what the expectation fails on, or what has filled the storage.
-        earlier = await self._earlier(write_id)
+        earlier = await self._repeats.earlier(write_id)
         if earlier is not None:
             return earlier
         if error.err_code in stream.WRONG_LAST_SEQUENCE:

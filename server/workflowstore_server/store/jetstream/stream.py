@@ -125,6 +125,14 @@ class StreamCounts(msgspec.Struct, frozen=True):
     num_subjects: int = 0
 
 
+class ClusterInfo(msgspec.Struct, frozen=True):
+    """Where a stream is. A server that is alone has no name for its cluster."""
+
+    name: str = ""
+    leader_since: str = ""
+    """Since when its leader is that. Empty where there are no other copies, and before NATS 2.12."""
+
+
 class StreamInfo(msgspec.Struct, frozen=True):
     """The reply to STREAM.INFO and STREAM.CREATE. `created` tells a stream from a later one of the same name.
 
@@ -135,6 +143,7 @@ class StreamInfo(msgspec.Struct, frozen=True):
     state: StreamCounts
     created: str
     ts: str
+    cluster: ClusterInfo = ClusterInfo()
 
 
 class StoredMessage(msgspec.Struct, frozen=True):

@@ -237,6 +237,36 @@ private static final long serialVersionUID = 0L;
     }
   }
 
+  public static final int KNOWN_REVISION_FIELD_NUMBER = 6;
+  private long knownRevision_ = 0L;
+  /**
+   * <pre>
+   * The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+   * </pre>
+   *
+   * <code>uint64 known_revision = 6 [json_name = "knownRevision"];</code>
+   * @return The knownRevision.
+   */
+  @java.lang.Override
+  public long getKnownRevision() {
+    return knownRevision_;
+  }
+
+  public static final int RESENT_FIELD_NUMBER = 7;
+  private boolean resent_ = false;
+  /**
+   * <pre>
+   * Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+   * </pre>
+   *
+   * <code>bool resent = 7 [json_name = "resent"];</code>
+   * @return The resent.
+   */
+  @java.lang.Override
+  public boolean getResent() {
+    return resent_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -266,6 +296,12 @@ private static final long serialVersionUID = 0L;
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(requestId_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 5, requestId_);
     }
+    if (knownRevision_ != 0L) {
+      output.writeUInt64(6, knownRevision_);
+    }
+    if (resent_ != false) {
+      output.writeBool(7, resent_);
+    }
     getUnknownFields().writeTo(output);
   }
 
@@ -291,6 +327,14 @@ private static final long serialVersionUID = 0L;
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(requestId_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(5, requestId_);
+    }
+    if (knownRevision_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(6, knownRevision_);
+    }
+    if (resent_ != false) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeBoolSize(7, resent_);
     }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
@@ -320,6 +364,10 @@ private static final long serialVersionUID = 0L;
         != other.getPurge()) return false;
     if (!getRequestId()
         .equals(other.getRequestId())) return false;
+    if (getKnownRevision()
+        != other.getKnownRevision()) return false;
+    if (getResent()
+        != other.getResent()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -345,6 +393,12 @@ private static final long serialVersionUID = 0L;
         getPurge());
     hash = (37 * hash) + REQUEST_ID_FIELD_NUMBER;
     hash = (53 * hash) + getRequestId().hashCode();
+    hash = (37 * hash) + KNOWN_REVISION_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getKnownRevision());
+    hash = (37 * hash) + RESENT_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
+        getResent());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -485,6 +539,8 @@ private static final long serialVersionUID = 0L;
       expectedRevision_ = 0L;
       purge_ = false;
       requestId_ = "";
+      knownRevision_ = 0L;
+      resent_ = false;
       return this;
     }
 
@@ -535,6 +591,12 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00000010) != 0)) {
         result.requestId_ = requestId_;
       }
+      if (((from_bitField0_ & 0x00000020) != 0)) {
+        result.knownRevision_ = knownRevision_;
+      }
+      if (((from_bitField0_ & 0x00000040) != 0)) {
+        result.resent_ = resent_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -570,6 +632,12 @@ private static final long serialVersionUID = 0L;
         requestId_ = other.requestId_;
         bitField0_ |= 0x00000010;
         onChanged();
+      }
+      if (other.getKnownRevision() != 0L) {
+        setKnownRevision(other.getKnownRevision());
+      }
+      if (other.getResent() != false) {
+        setResent(other.getResent());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -622,6 +690,16 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000010;
               break;
             } // case 42
+            case 48: {
+              knownRevision_ = input.readUInt64();
+              bitField0_ |= 0x00000020;
+              break;
+            } // case 48
+            case 56: {
+              resent_ = input.readBool();
+              bitField0_ |= 0x00000040;
+              break;
+            } // case 56
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1018,6 +1096,94 @@ private static final long serialVersionUID = 0L;
       checkByteStringIsUtf8(value);
       requestId_ = value;
       bitField0_ |= 0x00000010;
+      onChanged();
+      return this;
+    }
+
+    private long knownRevision_ ;
+    /**
+     * <pre>
+     * The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 known_revision = 6 [json_name = "knownRevision"];</code>
+     * @return The knownRevision.
+     */
+    @java.lang.Override
+    public long getKnownRevision() {
+      return knownRevision_;
+    }
+    /**
+     * <pre>
+     * The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 known_revision = 6 [json_name = "knownRevision"];</code>
+     * @param value The knownRevision to set.
+     * @return This builder for chaining.
+     */
+    public Builder setKnownRevision(long value) {
+
+      knownRevision_ = value;
+      bitField0_ |= 0x00000020;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 known_revision = 6 [json_name = "knownRevision"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearKnownRevision() {
+      bitField0_ = (bitField0_ & ~0x00000020);
+      knownRevision_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private boolean resent_ ;
+    /**
+     * <pre>
+     * Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+     * </pre>
+     *
+     * <code>bool resent = 7 [json_name = "resent"];</code>
+     * @return The resent.
+     */
+    @java.lang.Override
+    public boolean getResent() {
+      return resent_;
+    }
+    /**
+     * <pre>
+     * Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+     * </pre>
+     *
+     * <code>bool resent = 7 [json_name = "resent"];</code>
+     * @param value The resent to set.
+     * @return This builder for chaining.
+     */
+    public Builder setResent(boolean value) {
+
+      resent_ = value;
+      bitField0_ |= 0x00000040;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+     * </pre>
+     *
+     * <code>bool resent = 7 [json_name = "resent"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearResent() {
+      bitField0_ = (bitField0_ & ~0x00000040);
+      resent_ = false;
       onChanged();
       return this;
     }

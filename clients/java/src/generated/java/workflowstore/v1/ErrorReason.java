@@ -310,6 +310,21 @@ public enum ErrorReason
    * <code>ERROR_REASON_READER_STALLED = 22;</code>
    */
   ERROR_REASON_READER_STALLED(22),
+  /**
+   * <pre>
+   * The request was sent again, and whether it had been applied before cannot be told: NATS has forgotten, as it may when
+   * it restarts, and others have written to the workflow since `known_revision`. This attempt was not applied; `outcome`
+   * is "unknown", because an earlier one may have been, before the write at `revision`. Load the workflow and decide.
+   * Code ABORTED.
+   *
+   * Example: { "reason": "ERROR_REASON_WRITE_FORGOTTEN", "domain": "workflowstore",
+   * "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "revision": "340000",
+   * "outcome": "unknown" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_WRITE_FORGOTTEN = 23;</code>
+   */
+  ERROR_REASON_WRITE_FORGOTTEN(23),
   UNRECOGNIZED(-1),
   ;
 
@@ -614,6 +629,21 @@ public enum ErrorReason
    * <code>ERROR_REASON_READER_STALLED = 22;</code>
    */
   public static final int ERROR_REASON_READER_STALLED_VALUE = 22;
+  /**
+   * <pre>
+   * The request was sent again, and whether it had been applied before cannot be told: NATS has forgotten, as it may when
+   * it restarts, and others have written to the workflow since `known_revision`. This attempt was not applied; `outcome`
+   * is "unknown", because an earlier one may have been, before the write at `revision`. Load the workflow and decide.
+   * Code ABORTED.
+   *
+   * Example: { "reason": "ERROR_REASON_WRITE_FORGOTTEN", "domain": "workflowstore",
+   * "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "revision": "340000",
+   * "outcome": "unknown" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_WRITE_FORGOTTEN = 23;</code>
+   */
+  public static final int ERROR_REASON_WRITE_FORGOTTEN_VALUE = 23;
 
 
   public final int getNumber() {
@@ -663,6 +693,7 @@ public enum ErrorReason
       case 20: return ERROR_REASON_TOO_MANY_CALLS;
       case 21: return ERROR_REASON_CALL_TOO_LONG;
       case 22: return ERROR_REASON_READER_STALLED;
+      case 23: return ERROR_REASON_WRITE_FORGOTTEN;
       default: return null;
     }
   }

@@ -95,4 +95,24 @@ public interface SaveRequestOrBuilder extends
    */
   com.google.protobuf.ByteString
       getRequestIdBytes();
+
+  /**
+   * <pre>
+   * The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+   * </pre>
+   *
+   * <code>uint64 known_revision = 5 [json_name = "knownRevision"];</code>
+   * @return The knownRevision.
+   */
+  long getKnownRevision();
+
+  /**
+   * <pre>
+   * Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+   * </pre>
+   *
+   * <code>bool resent = 6 [json_name = "resent"];</code>
+   * @return The resent.
+   */
+  boolean getResent();
 }

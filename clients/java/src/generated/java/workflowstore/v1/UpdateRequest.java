@@ -529,6 +529,36 @@ java.lang.String defaultValue) {
     }
   }
 
+  public static final int KNOWN_REVISION_FIELD_NUMBER = 11;
+  private long knownRevision_ = 0L;
+  /**
+   * <pre>
+   * The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+   * </pre>
+   *
+   * <code>uint64 known_revision = 11 [json_name = "knownRevision"];</code>
+   * @return The knownRevision.
+   */
+  @java.lang.Override
+  public long getKnownRevision() {
+    return knownRevision_;
+  }
+
+  public static final int RESENT_FIELD_NUMBER = 12;
+  private boolean resent_ = false;
+  /**
+   * <pre>
+   * Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+   * </pre>
+   *
+   * <code>bool resent = 12 [json_name = "resent"];</code>
+   * @return The resent.
+   */
+  @java.lang.Override
+  public boolean getResent() {
+    return resent_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -575,6 +605,12 @@ java.lang.String defaultValue) {
     }
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(requestId_)) {
       com.google.protobuf.GeneratedMessage.writeString(output, 10, requestId_);
+    }
+    if (knownRevision_ != 0L) {
+      output.writeUInt64(11, knownRevision_);
+    }
+    if (resent_ != false) {
+      output.writeBool(12, resent_);
     }
     getUnknownFields().writeTo(output);
   }
@@ -633,6 +669,14 @@ java.lang.String defaultValue) {
     if (!com.google.protobuf.GeneratedMessage.isStringEmpty(requestId_)) {
       size += com.google.protobuf.GeneratedMessage.computeStringSize(10, requestId_);
     }
+    if (knownRevision_ != 0L) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeUInt64Size(11, knownRevision_);
+    }
+    if (resent_ != false) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeBoolSize(12, resent_);
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -676,6 +720,10 @@ java.lang.String defaultValue) {
     if (view_ != other.view_) return false;
     if (!getRequestId()
         .equals(other.getRequestId())) return false;
+    if (getKnownRevision()
+        != other.getKnownRevision()) return false;
+    if (getResent()
+        != other.getResent()) return false;
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -721,6 +769,12 @@ java.lang.String defaultValue) {
     hash = (53 * hash) + view_;
     hash = (37 * hash) + REQUEST_ID_FIELD_NUMBER;
     hash = (53 * hash) + getRequestId().hashCode();
+    hash = (37 * hash) + KNOWN_REVISION_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashLong(
+        getKnownRevision());
+    hash = (37 * hash) + RESENT_FIELD_NUMBER;
+    hash = (53 * hash) + com.google.protobuf.Internal.hashBoolean(
+        getResent());
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
     return hash;
@@ -911,6 +965,8 @@ java.lang.String defaultValue) {
       allowMissing_ = false;
       view_ = 0;
       requestId_ = "";
+      knownRevision_ = 0L;
+      resent_ = false;
       return this;
     }
 
@@ -994,6 +1050,12 @@ java.lang.String defaultValue) {
       if (((from_bitField0_ & 0x00000200) != 0)) {
         result.requestId_ = requestId_;
       }
+      if (((from_bitField0_ & 0x00000400) != 0)) {
+        result.knownRevision_ = knownRevision_;
+      }
+      if (((from_bitField0_ & 0x00000800) != 0)) {
+        result.resent_ = resent_;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -1072,6 +1134,12 @@ java.lang.String defaultValue) {
         requestId_ = other.requestId_;
         bitField0_ |= 0x00000200;
         onChanged();
+      }
+      if (other.getKnownRevision() != 0L) {
+        setKnownRevision(other.getKnownRevision());
+      }
+      if (other.getResent() != false) {
+        setResent(other.getResent());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1166,6 +1234,16 @@ java.lang.String defaultValue) {
               bitField0_ |= 0x00000200;
               break;
             } // case 82
+            case 88: {
+              knownRevision_ = input.readUInt64();
+              bitField0_ |= 0x00000400;
+              break;
+            } // case 88
+            case 96: {
+              resent_ = input.readBool();
+              bitField0_ |= 0x00000800;
+              break;
+            } // case 96
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2511,6 +2589,94 @@ java.lang.String defaultValue) {
       checkByteStringIsUtf8(value);
       requestId_ = value;
       bitField0_ |= 0x00000200;
+      onChanged();
+      return this;
+    }
+
+    private long knownRevision_ ;
+    /**
+     * <pre>
+     * The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 known_revision = 11 [json_name = "knownRevision"];</code>
+     * @return The knownRevision.
+     */
+    @java.lang.Override
+    public long getKnownRevision() {
+      return knownRevision_;
+    }
+    /**
+     * <pre>
+     * The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 known_revision = 11 [json_name = "knownRevision"];</code>
+     * @param value The knownRevision to set.
+     * @return This builder for chaining.
+     */
+    public Builder setKnownRevision(long value) {
+
+      knownRevision_ = value;
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The newest revision of the bucket that the caller knew when it made this request first; see the service. 0 = none.
+     * </pre>
+     *
+     * <code>uint64 known_revision = 11 [json_name = "knownRevision"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearKnownRevision() {
+      bitField0_ = (bitField0_ & ~0x00000400);
+      knownRevision_ = 0L;
+      onChanged();
+      return this;
+    }
+
+    private boolean resent_ ;
+    /**
+     * <pre>
+     * Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+     * </pre>
+     *
+     * <code>bool resent = 12 [json_name = "resent"];</code>
+     * @return The resent.
+     */
+    @java.lang.Override
+    public boolean getResent() {
+      return resent_;
+    }
+    /**
+     * <pre>
+     * Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+     * </pre>
+     *
+     * <code>bool resent = 12 [json_name = "resent"];</code>
+     * @param value The resent to set.
+     * @return This builder for chaining.
+     */
+    public Builder setResent(boolean value) {
+
+      resent_ = value;
+      bitField0_ |= 0x00000800;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Whether the caller itself has sent this request before, with this `request_id`; see the service. Needs one.
+     * </pre>
+     *
+     * <code>bool resent = 12 [json_name = "resent"];</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearResent() {
+      bitField0_ = (bitField0_ & ~0x00000800);
+      resent_ = false;
       onChanged();
       return this;
     }

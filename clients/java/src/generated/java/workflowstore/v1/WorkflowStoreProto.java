@@ -276,272 +276,280 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
       "roto\032#workflowstore/v1/error_reason.prot" +
       "o\032&workflowstore/v1/workflow_filter.prot" +
       "o\032%workflowstore/v1/workflow_state.proto" +
-      "\"\303\001\n\013SaveRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket" +
+      "\"\202\002\n\013SaveRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket" +
       "\0225\n\005state\030\002 \001(\0132\037.workflowstore.v1.Workf" +
       "lowStateR\005state\0220\n\021expected_revision\030\003 \001" +
       "(\004H\000R\020expectedRevision\210\001\001\022\035\n\nrequest_id\030" +
-      "\004 \001(\tR\trequestIdB\024\n\022_expected_revision\"\240" +
-      "\001\n\014SaveResponse\022\032\n\010revision\030\001 \001(\004R\010revis" +
-      "ion\0229\n\ncreated_at\030\002 \001(\0132\032.google.protobu" +
-      "f.TimestampR\tcreatedAt\0229\n\nupdated_at\030\003 \001" +
-      "(\0132\032.google.protobuf.TimestampR\tupdatedA" +
-      "t\"\324\004\n\rUpdateRequest\022\026\n\006bucket\030\001 \001(\tR\006buc" +
-      "ket\0225\n\005state\030\002 \001(\0132\037.workflowstore.v1.Wo" +
-      "rkflowStateR\005state\022;\n\013update_mask\030\003 \001(\0132" +
-      "\032.google.protobuf.FieldMaskR\nupdateMask\022" +
-      "E\n\016append_history\030\004 \003(\0132\036.workflowstore." +
-      "v1.HistoryEventR\rappendHistory\022M\n\nset_la" +
-      "bels\030\005 \003(\0132..workflowstore.v1.UpdateRequ" +
-      "est.SetLabelsEntryR\tsetLabels\022#\n\rremove_" +
-      "labels\030\006 \003(\tR\014removeLabels\0220\n\021expected_r" +
-      "evision\030\007 \001(\004H\000R\020expectedRevision\210\001\001\022#\n\r" +
-      "allow_missing\030\010 \001(\010R\014allowMissing\0222\n\004vie" +
-      "w\030\t \001(\0162\036.workflowstore.v1.WorkflowViewR" +
-      "\004view\022\035\n\nrequest_id\030\n \001(\tR\trequestId\032<\n\016" +
-      "SetLabelsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005valu" +
-      "e\030\002 \001(\tR\005value:\0028\001B\024\n\022_expected_revision" +
-      "\"c\n\016UpdateResponse\022\032\n\010revision\030\001 \001(\004R\010re" +
-      "vision\0225\n\005state\030\002 \001(\0132\037.workflowstore.v1" +
-      ".WorkflowStateR\005state\"\336\001\n\013LoadRequest\022\026\n" +
-      "\006bucket\030\001 \001(\tR\006bucket\022\037\n\013workflow_id\030\002 \001" +
-      "(\tR\nworkflowId\0222\n\004view\030\003 \001(\0162\036.workflows" +
-      "tore.v1.WorkflowViewR\004view\022!\n\014min_revisi" +
-      "on\030\004 \001(\004R\013minRevision\022?\n\013consistency\030\005 \001" +
-      "(\0162\035.workflowstore.v1.ConsistencyR\013consi" +
-      "stency\"E\n\014LoadResponse\0225\n\005state\030\001 \001(\0132\037." +
-      "workflowstore.v1.WorkflowStateR\005state\"\202\003" +
-      "\n\013ListRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\0228\n" +
-      "\006filter\030\002 \001(\0132 .workflowstore.v1.Workflo" +
-      "wFilterR\006filter\0222\n\004view\030\003 \001(\0162\036.workflow" +
-      "store.v1.WorkflowViewR\004view\022\024\n\005limit\030\004 \001" +
-      "(\003R\005limit\0224\n\010order_by\030\005 \001(\0162\031.workflowst" +
-      "ore.v1.OrderByR\007orderBy\022\036\n\ndescending\030\006 " +
-      "\001(\010R\ndescending\022\035\n\npage_token\030\007 \001(\tR\tpag" +
-      "eToken\022!\n\014min_revision\030\010 \001(\004R\013minRevisio" +
-      "n\022?\n\013consistency\030\t \001(\0162\035.workflowstore.v" +
-      "1.ConsistencyR\013consistency\"\326\001\n\014ListRespo" +
-      "nse\0227\n\006states\030\001 \003(\0132\037.workflowstore.v1.W" +
-      "orkflowStateR\006states\022%\n\016store_revision\030\002" +
-      " \001(\004R\rstoreRevision\022>\n\tmalformed\030\003 \003(\0132 " +
-      ".workflowstore.v1.MalformedEntryR\tmalfor" +
-      "med\022&\n\017next_page_token\030\004 \001(\tR\rnextPageTo" +
-      "ken\"\202\002\n\014CountRequest\022\026\n\006bucket\030\001 \001(\tR\006bu" +
-      "cket\0228\n\006filter\030\002 \001(\0132 .workflowstore.v1." +
-      "WorkflowFilterR\006filter\022\030\n\006status\030\003 \001(\010H\000" +
-      "R\006status\022\026\n\005label\030\004 \001(\tH\000R\005label\022!\n\014min_" +
-      "revision\030\005 \001(\004R\013minRevision\022?\n\013consisten" +
-      "cy\030\006 \001(\0162\035.workflowstore.v1.ConsistencyR" +
-      "\013consistencyB\n\n\010group_by\"\322\001\n\rCountRespon" +
-      "se\022\024\n\005count\030\001 \001(\003R\005count\0224\n\006groups\030\002 \003(\013" +
-      "2\034.workflowstore.v1.CountGroupR\006groups\022%" +
-      "\n\016omitted_groups\030\003 \001(\003R\romittedGroups\022\'\n" +
-      "\017malformed_count\030\004 \001(\003R\016malformedCount\022%" +
-      "\n\016store_revision\030\005 \001(\004R\rstoreRevision\"\210\001" +
-      "\n\nCountGroup\022:\n\006status\030\001 \001(\0162 .workflows" +
-      "tore.v1.WorkflowStatusH\000R\006status\022!\n\013labe" +
-      "l_value\030\002 \001(\tH\000R\nlabelValue\022\024\n\005count\030\003 \001" +
-      "(\003R\005countB\005\n\003key\"V\n\016MalformedEntry\022\020\n\003ke" +
-      "y\030\001 \001(\tR\003key\022\032\n\010revision\030\002 \001(\004R\010revision" +
-      "\022\026\n\006reason\030\003 \001(\tR\006reason\"\305\001\n\rDeleteReque" +
-      "st\022\026\n\006bucket\030\001 \001(\tR\006bucket\022\037\n\013workflow_i" +
-      "d\030\002 \001(\tR\nworkflowId\0220\n\021expected_revision" +
-      "\030\003 \001(\004H\000R\020expectedRevision\210\001\001\022\024\n\005purge\030\004" +
-      " \001(\010R\005purge\022\035\n\nrequest_id\030\005 \001(\tR\trequest" +
-      "IdB\024\n\022_expected_revision\"F\n\016DeleteRespon" +
-      "se\022\030\n\007existed\030\001 \001(\010R\007existed\022\032\n\010revision" +
-      "\030\002 \001(\004R\010revision\"\254\002\n\014WatchRequest\022\026\n\006buc" +
-      "ket\030\001 \001(\tR\006bucket\0228\n\006filter\030\002 \001(\0132 .work" +
-      "flowstore.v1.WorkflowFilterR\006filter\0222\n\004v" +
-      "iew\030\003 \001(\0162\036.workflowstore.v1.WorkflowVie" +
-      "wR\004view\022\'\n\016after_revision\030\004 \001(\004H\000R\rafter" +
-      "Revision\022\034\n\010snapshot\030\005 \001(\010H\000R\010snapshot\022F" +
-      "\n\021bucket_created_at\030\006 \001(\0132\032.google.proto" +
-      "buf.TimestampR\017bucketCreatedAtB\007\n\005start\"" +
-      "\334\001\n\rWatchResponse\022:\n\007changes\030\001 \003(\0132 .wor" +
-      "kflowstore.v1.WorkflowChangeR\007changes\022\032\n" +
-      "\010revision\030\002 \001(\004R\010revision\022+\n\021snapshot_co" +
-      "mplete\030\003 \001(\010R\020snapshotComplete\022F\n\021bucket" +
-      "_created_at\030\004 \001(\0132\032.google.protobuf.Time" +
-      "stampR\017bucketCreatedAt\"\366\001\n\016WorkflowChang" +
-      "e\0220\n\004kind\030\001 \001(\0162\034.workflowstore.v1.Chang" +
-      "eKindR\004kind\022\037\n\013workflow_id\030\002 \001(\tR\nworkfl" +
-      "owId\022\032\n\010revision\030\003 \001(\004R\010revision\0225\n\005stat" +
-      "e\030\004 \001(\0132\037.workflowstore.v1.WorkflowState" +
-      "R\005state\022>\n\tmalformed\030\005 \001(\0132 .workflowsto" +
-      "re.v1.MalformedEntryR\tmalformed\"\274\001\n\024List" +
-      "RevisionsRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket" +
-      "\022\037\n\013workflow_id\030\002 \001(\tR\nworkflowId\0222\n\004vie" +
-      "w\030\003 \001(\0162\036.workflowstore.v1.WorkflowViewR" +
-      "\004view\022!\n\014newest_first\030\004 \001(\010R\013newestFirst" +
-      "\022\024\n\005limit\030\005 \001(\003R\005limit\"Y\n\025ListRevisionsR" +
-      "esponse\022@\n\trevisions\030\001 \003(\0132\".workflowsto" +
-      "re.v1.WorkflowRevisionR\trevisions\"\211\002\n\020Wo" +
-      "rkflowRevision\022\032\n\010revision\030\001 \001(\004R\010revisi" +
-      "on\0227\n\tstored_at\030\002 \001(\0132\032.google.protobuf." +
-      "TimestampR\010storedAt\0227\n\005state\030\003 \001(\0132\037.wor" +
-      "kflowstore.v1.WorkflowStateH\000R\005state\022\032\n\007" +
-      "deleted\030\004 \001(\010H\000R\007deleted\022@\n\tmalformed\030\005 " +
-      "\001(\0132 .workflowstore.v1.MalformedEntryH\000R" +
-      "\tmalformedB\t\n\007written\"\364\001\n\tItemError\022\022\n\004c" +
-      "ode\030\001 \001(\005R\004code\0225\n\006reason\030\002 \001(\0162\035.workfl" +
-      "owstore.v1.ErrorReasonR\006reason\022\030\n\007messag" +
-      "e\030\003 \001(\tR\007message\022E\n\010metadata\030\004 \003(\0132).wor" +
-      "kflowstore.v1.ItemError.MetadataEntryR\010m" +
-      "etadata\032;\n\rMetadataEntry\022\020\n\003key\030\001 \001(\tR\003k" +
-      "ey\022\024\n\005value\030\002 \001(\tR\005value:\0028\001\"\230\001\n\020SaveBat" +
-      "chRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\0225\n\005ite" +
-      "ms\030\002 \003(\0132\037.workflowstore.v1.SaveBatchIte" +
-      "mR\005items\022\026\n\006atomic\030\003 \001(\010R\006atomic\022\035\n\nrequ" +
-      "est_id\030\004 \001(\tR\trequestId\"\216\001\n\rSaveBatchIte" +
-      "m\0225\n\005state\030\001 \001(\0132\037.workflowstore.v1.Work" +
-      "flowStateR\005state\0220\n\021expected_revision\030\002 " +
-      "\001(\004H\000R\020expectedRevision\210\001\001B\024\n\022_expected_" +
-      "revision\"P\n\021SaveBatchResponse\022;\n\007results" +
-      "\030\001 \003(\0132!.workflowstore.v1.SaveBatchResul" +
-      "tR\007results\"\326\001\n\017SaveBatchResult\022\032\n\010revisi" +
-      "on\030\001 \001(\004R\010revision\0229\n\ncreated_at\030\002 \001(\0132\032" +
-      ".google.protobuf.TimestampR\tcreatedAt\0229\n" +
-      "\nupdated_at\030\003 \001(\0132\032.google.protobuf.Time" +
-      "stampR\tupdatedAt\0221\n\005error\030\004 \001(\0132\033.workfl" +
-      "owstore.v1.ItemErrorR\005error\"\345\001\n\020LoadBatc" +
-      "hRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\022!\n\014work" +
-      "flow_ids\030\002 \003(\tR\013workflowIds\0222\n\004view\030\003 \001(" +
-      "\0162\036.workflowstore.v1.WorkflowViewR\004view\022" +
-      "!\n\014min_revision\030\004 \001(\004R\013minRevision\022?\n\013co" +
-      "nsistency\030\005 \001(\0162\035.workflowstore.v1.Consi" +
-      "stencyR\013consistency\"P\n\021LoadBatchResponse" +
-      "\022;\n\007results\030\001 \003(\0132!.workflowstore.v1.Loa" +
-      "dBatchResultR\007results\"{\n\017LoadBatchResult" +
-      "\0225\n\005state\030\001 \001(\0132\037.workflowstore.v1.Workf" +
-      "lowStateR\005state\0221\n\005error\030\002 \001(\0132\033.workflo" +
-      "wstore.v1.ItemErrorR\005error\"\203\002\n\022DeleteBat" +
-      "chRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\0227\n\005ite" +
-      "ms\030\002 \003(\0132!.workflowstore.v1.DeleteBatchI" +
-      "temR\005items\0228\n\006filter\030\003 \001(\0132 .workflowsto" +
-      "re.v1.WorkflowFilterR\006filter\022\024\n\005limit\030\004 " +
-      "\001(\005R\005limit\022\027\n\007dry_run\030\005 \001(\010R\006dryRun\022\024\n\005p" +
-      "urge\030\006 \001(\010R\005purge\022\035\n\nrequest_id\030\007 \001(\tR\tr" +
-      "equestId\"z\n\017DeleteBatchItem\022\037\n\013workflow_" +
-      "id\030\001 \001(\tR\nworkflowId\0220\n\021expected_revisio" +
-      "n\030\002 \001(\004H\000R\020expectedRevision\210\001\001B\024\n\022_expec" +
-      "ted_revision\"}\n\023DeleteBatchResponse\022=\n\007r" +
-      "esults\030\001 \003(\0132#.workflowstore.v1.DeleteBa" +
-      "tchResultR\007results\022\'\n\017remaining_count\030\002 " +
-      "\001(\003R\016remainingCount\"\235\001\n\021DeleteBatchResul" +
-      "t\022\037\n\013workflow_id\030\001 \001(\tR\nworkflowId\022\030\n\007ex" +
-      "isted\030\002 \001(\010R\007existed\0221\n\005error\030\003 \001(\0132\033.wo" +
-      "rkflowstore.v1.ItemErrorR\005error\022\032\n\010revis" +
-      "ion\030\004 \001(\004R\010revision\"\200\001\n\rExportRequest\022\026\n" +
-      "\006bucket\030\001 \001(\tR\006bucket\0228\n\006filter\030\002 \001(\0132 ." +
-      "workflowstore.v1.WorkflowFilterR\006filter\022" +
-      "\035\n\npage_token\030\003 \001(\tR\tpageToken\"\237\001\n\016Expor" +
-      "tResponse\022>\n\tdocuments\030\001 \003(\0132 .workflows" +
-      "tore.v1.StoredDocumentR\tdocuments\022&\n\017nex" +
-      "t_page_token\030\002 \001(\tR\rnextPageToken\022%\n\016sto" +
-      "re_revision\030\003 \001(\004R\rstoreRevision\"Z\n\016Stor" +
-      "edDocument\022\020\n\003key\030\001 \001(\tR\003key\022\032\n\010revision" +
-      "\030\002 \001(\004R\010revision\022\032\n\010document\030\003 \001(\014R\010docu" +
-      "ment\"\246\001\n\rImportRequest\022\026\n\006bucket\030\001 \001(\tR\006" +
-      "bucket\022>\n\tdocuments\030\002 \003(\0132 .workflowstor" +
-      "e.v1.StoredDocumentR\tdocuments\022=\n\013on_con" +
-      "flict\030\003 \001(\0162\034.workflowstore.v1.OnConflic" +
-      "tR\nonConflict\"J\n\016ImportResponse\0228\n\007resul" +
-      "ts\030\001 \003(\0132\036.workflowstore.v1.ImportResult" +
-      "R\007results\"\230\001\n\014ImportResult\0229\n\007outcome\030\001 " +
-      "\001(\0162\037.workflowstore.v1.ImportOutcomeR\007ou" +
-      "tcome\022\032\n\010revision\030\002 \001(\004R\010revision\0221\n\005err" +
-      "or\030\003 \001(\0132\033.workflowstore.v1.ItemErrorR\005e" +
-      "rror\"(\n\016GetInfoRequest\022\026\n\006bucket\030\001 \001(\tR\006" +
-      "bucket\"\222\004\n\017GetInfoResponse\022%\n\016server_ver" +
-      "sion\030\001 \001(\tR\rserverVersion\022.\n\023nats_server" +
-      "_version\030\002 \001(\tR\021natsServerVersion\022#\n\rnat" +
-      "s_embedded\030\003 \001(\010R\014natsEmbedded\022<\n\ndurabi" +
-      "lity\030\004 \001(\0162\034.workflowstore.v1.Durability" +
-      "R\ndurability\022\030\n\007buckets\030\005 \003(\tR\007buckets\0224" +
-      "\n\006bucket\030\006 \001(\0132\034.workflowstore.v1.Bucket" +
-      "InfoR\006bucket\022%\n\016store_revision\030\007 \001(\004R\rst" +
-      "oreRevision\022,\n\022document_bytes_max\030\010 \001(\003R" +
-      "\020documentBytesMax\0221\n\005index\030\t \001(\0132\033.workf" +
-      "lowstore.v1.IndexInfoR\005index\022=\n\tretentio" +
-      "n\030\n \001(\0132\037.workflowstore.v1.RetentionInfo" +
-      "R\tretention\022.\n\004room\030\013 \001(\0132\032.workflowstor" +
-      "e.v1.RoomInfoR\004room\"\237\001\n\010RoomInfo\022\022\n\004full" +
-      "\030\001 \001(\tR\004full\022\020\n\003low\030\002 \001(\tR\003low\022+\n\017disk_f" +
-      "ree_bytes\030\003 \001(\004H\000R\rdiskFreeBytes\210\001\001\022,\n\022d" +
-      "isk_reserve_bytes\030\004 \001(\004R\020diskReserveByte" +
-      "sB\022\n\020_disk_free_bytes\"\310\001\n\rRetentionInfo\022" +
-      "5\n\005rules\030\001 \003(\0132\037.workflowstore.v1.Retent" +
-      "ionRuleR\005rules\0222\n\025delete_marker_seconds\030" +
-      "\002 \001(\001R\023deleteMarkerSeconds\022#\n\rdeleted_co" +
-      "unt\030\003 \001(\003R\014deletedCount\022\'\n\017compacted_cou" +
-      "nt\030\004 \001(\003R\016compactedCount\"n\n\rRetentionRul" +
-      "e\0228\n\006status\030\001 \001(\0162 .workflowstore.v1.Wor" +
-      "kflowStatusR\006status\022#\n\rafter_seconds\030\002 \001" +
-      "(\001R\014afterSeconds\"\270\001\n\tIndexInfo\022\032\n\010revisi" +
-      "on\030\001 \001(\004R\010revision\022\020\n\003lag\030\002 \001(\004R\003lag\022\024\n\005" +
-      "ready\030\003 \001(\010R\005ready\022%\n\016workflow_count\030\004 \001" +
-      "(\003R\rworkflowCount\022\'\n\017malformed_count\030\005 \001" +
-      "(\003R\016malformedCount\022\027\n\007on_disk\030\006 \001(\010R\006onD" +
-      "isk\"\334\002\n\nBucketInfo\022\022\n\004name\030\001 \001(\tR\004name\022\030" +
-      "\n\007history\030\002 \001(\003R\007history\022\032\n\010replicas\030\003 \001" +
-      "(\003R\010replicas\022\033\n\tmax_bytes\030\004 \001(\003R\010maxByte" +
-      "s\022&\n\017max_age_seconds\030\005 \001(\001R\rmaxAgeSecond" +
-      "s\022\027\n\007on_disk\030\006 \001(\010R\006onDisk\022!\n\014allow_dire" +
-      "ct\030\007 \001(\010R\013allowDirect\022\034\n\trevisions\030\010 \001(\004" +
-      "R\trevisions\022\024\n\005bytes\030\t \001(\004R\005bytes\022!\n\014all" +
-      "ow_atomic\030\n \001(\010R\013allowAtomic\022,\n\022request_" +
-      "id_seconds\030\013 \001(\001R\020requestIdSeconds*~\n\013Co" +
-      "nsistency\022\033\n\027CONSISTENCY_UNSPECIFIED\020\000\022\027" +
-      "\n\023CONSISTENCY_SESSION\020\001\022\034\n\030CONSISTENCY_L" +
-      "INEARIZABLE\020\002\022\033\n\027CONSISTENCY_ANY_REPLICA" +
-      "\020\003*o\n\007OrderBy\022\030\n\024ORDER_BY_UNSPECIFIED\020\000\022" +
-      "\030\n\024ORDER_BY_WORKFLOW_ID\020\001\022\027\n\023ORDER_BY_CR" +
-      "EATED_AT\020\002\022\027\n\023ORDER_BY_UPDATED_AT\020\003*\217\001\n\n" +
-      "ChangeKind\022\033\n\027CHANGE_KIND_UNSPECIFIED\020\000\022" +
-      "\025\n\021CHANGE_KIND_SAVED\020\001\022\027\n\023CHANGE_KIND_DE" +
-      "LETED\020\002\022\031\n\025CHANGE_KIND_UNMATCHED\020\003\022\031\n\025CH" +
-      "ANGE_KIND_MALFORMED\020\004*p\n\nOnConflict\022\033\n\027O" +
-      "N_CONFLICT_UNSPECIFIED\020\000\022\024\n\020ON_CONFLICT_" +
-      "FAIL\020\001\022\024\n\020ON_CONFLICT_SKIP\020\002\022\031\n\025ON_CONFL" +
-      "ICT_OVERWRITE\020\003*\205\001\n\rImportOutcome\022\036\n\032IMP" +
-      "ORT_OUTCOME_UNSPECIFIED\020\000\022\032\n\026IMPORT_OUTC" +
-      "OME_WRITTEN\020\001\022\034\n\030IMPORT_OUTCOME_UNCHANGE" +
-      "D\020\002\022\032\n\026IMPORT_OUTCOME_SKIPPED\020\003*d\n\nDurab" +
-      "ility\022\032\n\026DURABILITY_UNSPECIFIED\020\000\022\033\n\027DUR" +
-      "ABILITY_FSYNC_ALWAYS\020\001\022\035\n\031DURABILITY_FSY" +
-      "NC_INTERVAL\020\0022\356\010\n\rWorkflowStore\022E\n\004Save\022" +
-      "\035.workflowstore.v1.SaveRequest\032\036.workflo" +
-      "wstore.v1.SaveResponse\022K\n\006Update\022\037.workf" +
-      "lowstore.v1.UpdateRequest\032 .workflowstor" +
-      "e.v1.UpdateResponse\022E\n\004Load\022\035.workflowst" +
-      "ore.v1.LoadRequest\032\036.workflowstore.v1.Lo" +
-      "adResponse\022G\n\004List\022\035.workflowstore.v1.Li" +
-      "stRequest\032\036.workflowstore.v1.ListRespons" +
-      "e0\001\022J\n\005Watch\022\036.workflowstore.v1.WatchReq" +
-      "uest\032\037.workflowstore.v1.WatchResponse0\001\022" +
-      "b\n\rListRevisions\022&.workflowstore.v1.List" +
-      "RevisionsRequest\032\'.workflowstore.v1.List" +
-      "RevisionsResponse0\001\022H\n\005Count\022\036.workflows" +
-      "tore.v1.CountRequest\032\037.workflowstore.v1." +
-      "CountResponse\022K\n\006Delete\022\037.workflowstore." +
-      "v1.DeleteRequest\032 .workflowstore.v1.Dele" +
-      "teResponse\022T\n\tSaveBatch\022\".workflowstore." +
-      "v1.SaveBatchRequest\032#.workflowstore.v1.S" +
-      "aveBatchResponse\022T\n\tLoadBatch\022\".workflow" +
-      "store.v1.LoadBatchRequest\032#.workflowstor" +
-      "e.v1.LoadBatchResponse\022Z\n\013DeleteBatch\022$." +
-      "workflowstore.v1.DeleteBatchRequest\032%.wo" +
-      "rkflowstore.v1.DeleteBatchResponse\022M\n\006Ex" +
-      "port\022\037.workflowstore.v1.ExportRequest\032 ." +
-      "workflowstore.v1.ExportResponse0\001\022K\n\006Imp" +
-      "ort\022\037.workflowstore.v1.ImportRequest\032 .w" +
-      "orkflowstore.v1.ImportResponse\022N\n\007GetInf" +
-      "o\022 .workflowstore.v1.GetInfoRequest\032!.wo" +
-      "rkflowstore.v1.GetInfoResponseB\207\001\n\020workf" +
-      "lowstore.v1B\022WorkflowStoreProtoP\001\242\002\003WXX\252" +
-      "\002\020Workflowstore.V1\312\002\020Workflowstore\\V1\342\002\034" +
-      "Workflowstore\\V1\\GPBMetadata\352\002\021Workflows" +
-      "tore::V1b\006proto3"
+      "\004 \001(\tR\trequestId\022%\n\016known_revision\030\005 \001(\004" +
+      "R\rknownRevision\022\026\n\006resent\030\006 \001(\010R\006resentB" +
+      "\024\n\022_expected_revision\"\240\001\n\014SaveResponse\022\032" +
+      "\n\010revision\030\001 \001(\004R\010revision\0229\n\ncreated_at" +
+      "\030\002 \001(\0132\032.google.protobuf.TimestampR\tcrea" +
+      "tedAt\0229\n\nupdated_at\030\003 \001(\0132\032.google.proto" +
+      "buf.TimestampR\tupdatedAt\"\223\005\n\rUpdateReque" +
+      "st\022\026\n\006bucket\030\001 \001(\tR\006bucket\0225\n\005state\030\002 \001(" +
+      "\0132\037.workflowstore.v1.WorkflowStateR\005stat" +
+      "e\022;\n\013update_mask\030\003 \001(\0132\032.google.protobuf" +
+      ".FieldMaskR\nupdateMask\022E\n\016append_history" +
+      "\030\004 \003(\0132\036.workflowstore.v1.HistoryEventR\r" +
+      "appendHistory\022M\n\nset_labels\030\005 \003(\0132..work" +
+      "flowstore.v1.UpdateRequest.SetLabelsEntr" +
+      "yR\tsetLabels\022#\n\rremove_labels\030\006 \003(\tR\014rem" +
+      "oveLabels\0220\n\021expected_revision\030\007 \001(\004H\000R\020" +
+      "expectedRevision\210\001\001\022#\n\rallow_missing\030\010 \001" +
+      "(\010R\014allowMissing\0222\n\004view\030\t \001(\0162\036.workflo" +
+      "wstore.v1.WorkflowViewR\004view\022\035\n\nrequest_" +
+      "id\030\n \001(\tR\trequestId\022%\n\016known_revision\030\013 " +
+      "\001(\004R\rknownRevision\022\026\n\006resent\030\014 \001(\010R\006rese" +
+      "nt\032<\n\016SetLabelsEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024" +
+      "\n\005value\030\002 \001(\tR\005value:\0028\001B\024\n\022_expected_re" +
+      "vision\"c\n\016UpdateResponse\022\032\n\010revision\030\001 \001" +
+      "(\004R\010revision\0225\n\005state\030\002 \001(\0132\037.workflowst" +
+      "ore.v1.WorkflowStateR\005state\"\336\001\n\013LoadRequ" +
+      "est\022\026\n\006bucket\030\001 \001(\tR\006bucket\022\037\n\013workflow_" +
+      "id\030\002 \001(\tR\nworkflowId\0222\n\004view\030\003 \001(\0162\036.wor" +
+      "kflowstore.v1.WorkflowViewR\004view\022!\n\014min_" +
+      "revision\030\004 \001(\004R\013minRevision\022?\n\013consisten" +
+      "cy\030\005 \001(\0162\035.workflowstore.v1.ConsistencyR" +
+      "\013consistency\"E\n\014LoadResponse\0225\n\005state\030\001 " +
+      "\001(\0132\037.workflowstore.v1.WorkflowStateR\005st" +
+      "ate\"\202\003\n\013ListRequest\022\026\n\006bucket\030\001 \001(\tR\006buc" +
+      "ket\0228\n\006filter\030\002 \001(\0132 .workflowstore.v1.W" +
+      "orkflowFilterR\006filter\0222\n\004view\030\003 \001(\0162\036.wo" +
+      "rkflowstore.v1.WorkflowViewR\004view\022\024\n\005lim" +
+      "it\030\004 \001(\003R\005limit\0224\n\010order_by\030\005 \001(\0162\031.work" +
+      "flowstore.v1.OrderByR\007orderBy\022\036\n\ndescend" +
+      "ing\030\006 \001(\010R\ndescending\022\035\n\npage_token\030\007 \001(" +
+      "\tR\tpageToken\022!\n\014min_revision\030\010 \001(\004R\013minR" +
+      "evision\022?\n\013consistency\030\t \001(\0162\035.workflows" +
+      "tore.v1.ConsistencyR\013consistency\"\326\001\n\014Lis" +
+      "tResponse\0227\n\006states\030\001 \003(\0132\037.workflowstor" +
+      "e.v1.WorkflowStateR\006states\022%\n\016store_revi" +
+      "sion\030\002 \001(\004R\rstoreRevision\022>\n\tmalformed\030\003" +
+      " \003(\0132 .workflowstore.v1.MalformedEntryR\t" +
+      "malformed\022&\n\017next_page_token\030\004 \001(\tR\rnext" +
+      "PageToken\"\202\002\n\014CountRequest\022\026\n\006bucket\030\001 \001" +
+      "(\tR\006bucket\0228\n\006filter\030\002 \001(\0132 .workflowsto" +
+      "re.v1.WorkflowFilterR\006filter\022\030\n\006status\030\003" +
+      " \001(\010H\000R\006status\022\026\n\005label\030\004 \001(\tH\000R\005label\022!" +
+      "\n\014min_revision\030\005 \001(\004R\013minRevision\022?\n\013con" +
+      "sistency\030\006 \001(\0162\035.workflowstore.v1.Consis" +
+      "tencyR\013consistencyB\n\n\010group_by\"\322\001\n\rCount" +
+      "Response\022\024\n\005count\030\001 \001(\003R\005count\0224\n\006groups" +
+      "\030\002 \003(\0132\034.workflowstore.v1.CountGroupR\006gr" +
+      "oups\022%\n\016omitted_groups\030\003 \001(\003R\romittedGro" +
+      "ups\022\'\n\017malformed_count\030\004 \001(\003R\016malformedC" +
+      "ount\022%\n\016store_revision\030\005 \001(\004R\rstoreRevis" +
+      "ion\"\210\001\n\nCountGroup\022:\n\006status\030\001 \001(\0162 .wor" +
+      "kflowstore.v1.WorkflowStatusH\000R\006status\022!" +
+      "\n\013label_value\030\002 \001(\tH\000R\nlabelValue\022\024\n\005cou" +
+      "nt\030\003 \001(\003R\005countB\005\n\003key\"V\n\016MalformedEntry" +
+      "\022\020\n\003key\030\001 \001(\tR\003key\022\032\n\010revision\030\002 \001(\004R\010re" +
+      "vision\022\026\n\006reason\030\003 \001(\tR\006reason\"\204\002\n\rDelet" +
+      "eRequest\022\026\n\006bucket\030\001 \001(\tR\006bucket\022\037\n\013work" +
+      "flow_id\030\002 \001(\tR\nworkflowId\0220\n\021expected_re" +
+      "vision\030\003 \001(\004H\000R\020expectedRevision\210\001\001\022\024\n\005p" +
+      "urge\030\004 \001(\010R\005purge\022\035\n\nrequest_id\030\005 \001(\tR\tr" +
+      "equestId\022%\n\016known_revision\030\006 \001(\004R\rknownR" +
+      "evision\022\026\n\006resent\030\007 \001(\010R\006resentB\024\n\022_expe" +
+      "cted_revision\"F\n\016DeleteResponse\022\030\n\007exist" +
+      "ed\030\001 \001(\010R\007existed\022\032\n\010revision\030\002 \001(\004R\010rev" +
+      "ision\"\254\002\n\014WatchRequest\022\026\n\006bucket\030\001 \001(\tR\006" +
+      "bucket\0228\n\006filter\030\002 \001(\0132 .workflowstore.v" +
+      "1.WorkflowFilterR\006filter\0222\n\004view\030\003 \001(\0162\036" +
+      ".workflowstore.v1.WorkflowViewR\004view\022\'\n\016" +
+      "after_revision\030\004 \001(\004H\000R\rafterRevision\022\034\n" +
+      "\010snapshot\030\005 \001(\010H\000R\010snapshot\022F\n\021bucket_cr" +
+      "eated_at\030\006 \001(\0132\032.google.protobuf.Timesta" +
+      "mpR\017bucketCreatedAtB\007\n\005start\"\334\001\n\rWatchRe" +
+      "sponse\022:\n\007changes\030\001 \003(\0132 .workflowstore." +
+      "v1.WorkflowChangeR\007changes\022\032\n\010revision\030\002" +
+      " \001(\004R\010revision\022+\n\021snapshot_complete\030\003 \001(" +
+      "\010R\020snapshotComplete\022F\n\021bucket_created_at" +
+      "\030\004 \001(\0132\032.google.protobuf.TimestampR\017buck" +
+      "etCreatedAt\"\366\001\n\016WorkflowChange\0220\n\004kind\030\001" +
+      " \001(\0162\034.workflowstore.v1.ChangeKindR\004kind" +
+      "\022\037\n\013workflow_id\030\002 \001(\tR\nworkflowId\022\032\n\010rev" +
+      "ision\030\003 \001(\004R\010revision\0225\n\005state\030\004 \001(\0132\037.w" +
+      "orkflowstore.v1.WorkflowStateR\005state\022>\n\t" +
+      "malformed\030\005 \001(\0132 .workflowstore.v1.Malfo" +
+      "rmedEntryR\tmalformed\"\274\001\n\024ListRevisionsRe" +
+      "quest\022\026\n\006bucket\030\001 \001(\tR\006bucket\022\037\n\013workflo" +
+      "w_id\030\002 \001(\tR\nworkflowId\0222\n\004view\030\003 \001(\0162\036.w" +
+      "orkflowstore.v1.WorkflowViewR\004view\022!\n\014ne" +
+      "west_first\030\004 \001(\010R\013newestFirst\022\024\n\005limit\030\005" +
+      " \001(\003R\005limit\"Y\n\025ListRevisionsResponse\022@\n\t" +
+      "revisions\030\001 \003(\0132\".workflowstore.v1.Workf" +
+      "lowRevisionR\trevisions\"\211\002\n\020WorkflowRevis" +
+      "ion\022\032\n\010revision\030\001 \001(\004R\010revision\0227\n\tstore" +
+      "d_at\030\002 \001(\0132\032.google.protobuf.TimestampR\010" +
+      "storedAt\0227\n\005state\030\003 \001(\0132\037.workflowstore." +
+      "v1.WorkflowStateH\000R\005state\022\032\n\007deleted\030\004 \001" +
+      "(\010H\000R\007deleted\022@\n\tmalformed\030\005 \001(\0132 .workf" +
+      "lowstore.v1.MalformedEntryH\000R\tmalformedB" +
+      "\t\n\007written\"\364\001\n\tItemError\022\022\n\004code\030\001 \001(\005R\004" +
+      "code\0225\n\006reason\030\002 \001(\0162\035.workflowstore.v1." +
+      "ErrorReasonR\006reason\022\030\n\007message\030\003 \001(\tR\007me" +
+      "ssage\022E\n\010metadata\030\004 \003(\0132).workflowstore." +
+      "v1.ItemError.MetadataEntryR\010metadata\032;\n\r" +
+      "MetadataEntry\022\020\n\003key\030\001 \001(\tR\003key\022\024\n\005value" +
+      "\030\002 \001(\tR\005value:\0028\001\"\327\001\n\020SaveBatchRequest\022\026" +
+      "\n\006bucket\030\001 \001(\tR\006bucket\0225\n\005items\030\002 \003(\0132\037." +
+      "workflowstore.v1.SaveBatchItemR\005items\022\026\n" +
+      "\006atomic\030\003 \001(\010R\006atomic\022\035\n\nrequest_id\030\004 \001(" +
+      "\tR\trequestId\022%\n\016known_revision\030\005 \001(\004R\rkn" +
+      "ownRevision\022\026\n\006resent\030\006 \001(\010R\006resent\"\216\001\n\r" +
+      "SaveBatchItem\0225\n\005state\030\001 \001(\0132\037.workflows" +
+      "tore.v1.WorkflowStateR\005state\0220\n\021expected" +
+      "_revision\030\002 \001(\004H\000R\020expectedRevision\210\001\001B\024" +
+      "\n\022_expected_revision\"P\n\021SaveBatchRespons" +
+      "e\022;\n\007results\030\001 \003(\0132!.workflowstore.v1.Sa" +
+      "veBatchResultR\007results\"\326\001\n\017SaveBatchResu" +
+      "lt\022\032\n\010revision\030\001 \001(\004R\010revision\0229\n\ncreate" +
+      "d_at\030\002 \001(\0132\032.google.protobuf.TimestampR\t" +
+      "createdAt\0229\n\nupdated_at\030\003 \001(\0132\032.google.p" +
+      "rotobuf.TimestampR\tupdatedAt\0221\n\005error\030\004 " +
+      "\001(\0132\033.workflowstore.v1.ItemErrorR\005error\"" +
+      "\345\001\n\020LoadBatchRequest\022\026\n\006bucket\030\001 \001(\tR\006bu" +
+      "cket\022!\n\014workflow_ids\030\002 \003(\tR\013workflowIds\022" +
+      "2\n\004view\030\003 \001(\0162\036.workflowstore.v1.Workflo" +
+      "wViewR\004view\022!\n\014min_revision\030\004 \001(\004R\013minRe" +
+      "vision\022?\n\013consistency\030\005 \001(\0162\035.workflowst" +
+      "ore.v1.ConsistencyR\013consistency\"P\n\021LoadB" +
+      "atchResponse\022;\n\007results\030\001 \003(\0132!.workflow" +
+      "store.v1.LoadBatchResultR\007results\"{\n\017Loa" +
+      "dBatchResult\0225\n\005state\030\001 \001(\0132\037.workflowst" +
+      "ore.v1.WorkflowStateR\005state\0221\n\005error\030\002 \001" +
+      "(\0132\033.workflowstore.v1.ItemErrorR\005error\"\302" +
+      "\002\n\022DeleteBatchRequest\022\026\n\006bucket\030\001 \001(\tR\006b" +
+      "ucket\0227\n\005items\030\002 \003(\0132!.workflowstore.v1." +
+      "DeleteBatchItemR\005items\0228\n\006filter\030\003 \001(\0132 " +
+      ".workflowstore.v1.WorkflowFilterR\006filter" +
+      "\022\024\n\005limit\030\004 \001(\005R\005limit\022\027\n\007dry_run\030\005 \001(\010R" +
+      "\006dryRun\022\024\n\005purge\030\006 \001(\010R\005purge\022\035\n\nrequest" +
+      "_id\030\007 \001(\tR\trequestId\022%\n\016known_revision\030\010" +
+      " \001(\004R\rknownRevision\022\026\n\006resent\030\t \001(\010R\006res" +
+      "ent\"z\n\017DeleteBatchItem\022\037\n\013workflow_id\030\001 " +
+      "\001(\tR\nworkflowId\0220\n\021expected_revision\030\002 \001" +
+      "(\004H\000R\020expectedRevision\210\001\001B\024\n\022_expected_r" +
+      "evision\"}\n\023DeleteBatchResponse\022=\n\007result" +
+      "s\030\001 \003(\0132#.workflowstore.v1.DeleteBatchRe" +
+      "sultR\007results\022\'\n\017remaining_count\030\002 \001(\003R\016" +
+      "remainingCount\"\235\001\n\021DeleteBatchResult\022\037\n\013" +
+      "workflow_id\030\001 \001(\tR\nworkflowId\022\030\n\007existed" +
+      "\030\002 \001(\010R\007existed\0221\n\005error\030\003 \001(\0132\033.workflo" +
+      "wstore.v1.ItemErrorR\005error\022\032\n\010revision\030\004" +
+      " \001(\004R\010revision\"\200\001\n\rExportRequest\022\026\n\006buck" +
+      "et\030\001 \001(\tR\006bucket\0228\n\006filter\030\002 \001(\0132 .workf" +
+      "lowstore.v1.WorkflowFilterR\006filter\022\035\n\npa" +
+      "ge_token\030\003 \001(\tR\tpageToken\"\237\001\n\016ExportResp" +
+      "onse\022>\n\tdocuments\030\001 \003(\0132 .workflowstore." +
+      "v1.StoredDocumentR\tdocuments\022&\n\017next_pag" +
+      "e_token\030\002 \001(\tR\rnextPageToken\022%\n\016store_re" +
+      "vision\030\003 \001(\004R\rstoreRevision\"Z\n\016StoredDoc" +
+      "ument\022\020\n\003key\030\001 \001(\tR\003key\022\032\n\010revision\030\002 \001(" +
+      "\004R\010revision\022\032\n\010document\030\003 \001(\014R\010document\"" +
+      "\246\001\n\rImportRequest\022\026\n\006bucket\030\001 \001(\tR\006bucke" +
+      "t\022>\n\tdocuments\030\002 \003(\0132 .workflowstore.v1." +
+      "StoredDocumentR\tdocuments\022=\n\013on_conflict" +
+      "\030\003 \001(\0162\034.workflowstore.v1.OnConflictR\non" +
+      "Conflict\"J\n\016ImportResponse\0228\n\007results\030\001 " +
+      "\003(\0132\036.workflowstore.v1.ImportResultR\007res" +
+      "ults\"\230\001\n\014ImportResult\0229\n\007outcome\030\001 \001(\0162\037" +
+      ".workflowstore.v1.ImportOutcomeR\007outcome" +
+      "\022\032\n\010revision\030\002 \001(\004R\010revision\0221\n\005error\030\003 " +
+      "\001(\0132\033.workflowstore.v1.ItemErrorR\005error\"" +
+      "(\n\016GetInfoRequest\022\026\n\006bucket\030\001 \001(\tR\006bucke" +
+      "t\"\222\004\n\017GetInfoResponse\022%\n\016server_version\030" +
+      "\001 \001(\tR\rserverVersion\022.\n\023nats_server_vers" +
+      "ion\030\002 \001(\tR\021natsServerVersion\022#\n\rnats_emb" +
+      "edded\030\003 \001(\010R\014natsEmbedded\022<\n\ndurability\030" +
+      "\004 \001(\0162\034.workflowstore.v1.DurabilityR\ndur" +
+      "ability\022\030\n\007buckets\030\005 \003(\tR\007buckets\0224\n\006buc" +
+      "ket\030\006 \001(\0132\034.workflowstore.v1.BucketInfoR" +
+      "\006bucket\022%\n\016store_revision\030\007 \001(\004R\rstoreRe" +
+      "vision\022,\n\022document_bytes_max\030\010 \001(\003R\020docu" +
+      "mentBytesMax\0221\n\005index\030\t \001(\0132\033.workflowst" +
+      "ore.v1.IndexInfoR\005index\022=\n\tretention\030\n \001" +
+      "(\0132\037.workflowstore.v1.RetentionInfoR\tret" +
+      "ention\022.\n\004room\030\013 \001(\0132\032.workflowstore.v1." +
+      "RoomInfoR\004room\"\237\001\n\010RoomInfo\022\022\n\004full\030\001 \001(" +
+      "\tR\004full\022\020\n\003low\030\002 \001(\tR\003low\022+\n\017disk_free_b" +
+      "ytes\030\003 \001(\004H\000R\rdiskFreeBytes\210\001\001\022,\n\022disk_r" +
+      "eserve_bytes\030\004 \001(\004R\020diskReserveBytesB\022\n\020" +
+      "_disk_free_bytes\"\310\001\n\rRetentionInfo\0225\n\005ru" +
+      "les\030\001 \003(\0132\037.workflowstore.v1.RetentionRu" +
+      "leR\005rules\0222\n\025delete_marker_seconds\030\002 \001(\001" +
+      "R\023deleteMarkerSeconds\022#\n\rdeleted_count\030\003" +
+      " \001(\003R\014deletedCount\022\'\n\017compacted_count\030\004 " +
+      "\001(\003R\016compactedCount\"n\n\rRetentionRule\0228\n\006" +
+      "status\030\001 \001(\0162 .workflowstore.v1.Workflow" +
+      "StatusR\006status\022#\n\rafter_seconds\030\002 \001(\001R\014a" +
+      "fterSeconds\"\270\001\n\tIndexInfo\022\032\n\010revision\030\001 " +
+      "\001(\004R\010revision\022\020\n\003lag\030\002 \001(\004R\003lag\022\024\n\005ready" +
+      "\030\003 \001(\010R\005ready\022%\n\016workflow_count\030\004 \001(\003R\rw" +
+      "orkflowCount\022\'\n\017malformed_count\030\005 \001(\003R\016m" +
+      "alformedCount\022\027\n\007on_disk\030\006 \001(\010R\006onDisk\"\334" +
+      "\002\n\nBucketInfo\022\022\n\004name\030\001 \001(\tR\004name\022\030\n\007his" +
+      "tory\030\002 \001(\003R\007history\022\032\n\010replicas\030\003 \001(\003R\010r" +
+      "eplicas\022\033\n\tmax_bytes\030\004 \001(\003R\010maxBytes\022&\n\017" +
+      "max_age_seconds\030\005 \001(\001R\rmaxAgeSeconds\022\027\n\007" +
+      "on_disk\030\006 \001(\010R\006onDisk\022!\n\014allow_direct\030\007 " +
+      "\001(\010R\013allowDirect\022\034\n\trevisions\030\010 \001(\004R\trev" +
+      "isions\022\024\n\005bytes\030\t \001(\004R\005bytes\022!\n\014allow_at" +
+      "omic\030\n \001(\010R\013allowAtomic\022,\n\022request_id_se" +
+      "conds\030\013 \001(\001R\020requestIdSeconds*~\n\013Consist" +
+      "ency\022\033\n\027CONSISTENCY_UNSPECIFIED\020\000\022\027\n\023CON" +
+      "SISTENCY_SESSION\020\001\022\034\n\030CONSISTENCY_LINEAR" +
+      "IZABLE\020\002\022\033\n\027CONSISTENCY_ANY_REPLICA\020\003*o\n" +
+      "\007OrderBy\022\030\n\024ORDER_BY_UNSPECIFIED\020\000\022\030\n\024OR" +
+      "DER_BY_WORKFLOW_ID\020\001\022\027\n\023ORDER_BY_CREATED" +
+      "_AT\020\002\022\027\n\023ORDER_BY_UPDATED_AT\020\003*\217\001\n\nChang" +
+      "eKind\022\033\n\027CHANGE_KIND_UNSPECIFIED\020\000\022\025\n\021CH" +
+      "ANGE_KIND_SAVED\020\001\022\027\n\023CHANGE_KIND_DELETED" +
+      "\020\002\022\031\n\025CHANGE_KIND_UNMATCHED\020\003\022\031\n\025CHANGE_" +
+      "KIND_MALFORMED\020\004*p\n\nOnConflict\022\033\n\027ON_CON" +
+      "FLICT_UNSPECIFIED\020\000\022\024\n\020ON_CONFLICT_FAIL\020" +
+      "\001\022\024\n\020ON_CONFLICT_SKIP\020\002\022\031\n\025ON_CONFLICT_O" +
+      "VERWRITE\020\003*\205\001\n\rImportOutcome\022\036\n\032IMPORT_O" +
+      "UTCOME_UNSPECIFIED\020\000\022\032\n\026IMPORT_OUTCOME_W" +
+      "RITTEN\020\001\022\034\n\030IMPORT_OUTCOME_UNCHANGED\020\002\022\032" +
+      "\n\026IMPORT_OUTCOME_SKIPPED\020\003*d\n\nDurability" +
+      "\022\032\n\026DURABILITY_UNSPECIFIED\020\000\022\033\n\027DURABILI" +
+      "TY_FSYNC_ALWAYS\020\001\022\035\n\031DURABILITY_FSYNC_IN" +
+      "TERVAL\020\0022\356\010\n\rWorkflowStore\022E\n\004Save\022\035.wor" +
+      "kflowstore.v1.SaveRequest\032\036.workflowstor" +
+      "e.v1.SaveResponse\022K\n\006Update\022\037.workflowst" +
+      "ore.v1.UpdateRequest\032 .workflowstore.v1." +
+      "UpdateResponse\022E\n\004Load\022\035.workflowstore.v" +
+      "1.LoadRequest\032\036.workflowstore.v1.LoadRes" +
+      "ponse\022G\n\004List\022\035.workflowstore.v1.ListReq" +
+      "uest\032\036.workflowstore.v1.ListResponse0\001\022J" +
+      "\n\005Watch\022\036.workflowstore.v1.WatchRequest\032" +
+      "\037.workflowstore.v1.WatchResponse0\001\022b\n\rLi" +
+      "stRevisions\022&.workflowstore.v1.ListRevis" +
+      "ionsRequest\032\'.workflowstore.v1.ListRevis" +
+      "ionsResponse0\001\022H\n\005Count\022\036.workflowstore." +
+      "v1.CountRequest\032\037.workflowstore.v1.Count" +
+      "Response\022K\n\006Delete\022\037.workflowstore.v1.De" +
+      "leteRequest\032 .workflowstore.v1.DeleteRes" +
+      "ponse\022T\n\tSaveBatch\022\".workflowstore.v1.Sa" +
+      "veBatchRequest\032#.workflowstore.v1.SaveBa" +
+      "tchResponse\022T\n\tLoadBatch\022\".workflowstore" +
+      ".v1.LoadBatchRequest\032#.workflowstore.v1." +
+      "LoadBatchResponse\022Z\n\013DeleteBatch\022$.workf" +
+      "lowstore.v1.DeleteBatchRequest\032%.workflo" +
+      "wstore.v1.DeleteBatchResponse\022M\n\006Export\022" +
+      "\037.workflowstore.v1.ExportRequest\032 .workf" +
+      "lowstore.v1.ExportResponse0\001\022K\n\006Import\022\037" +
+      ".workflowstore.v1.ImportRequest\032 .workfl" +
+      "owstore.v1.ImportResponse\022N\n\007GetInfo\022 .w" +
+      "orkflowstore.v1.GetInfoRequest\032!.workflo" +
+      "wstore.v1.GetInfoResponseB\207\001\n\020workflowst" +
+      "ore.v1B\022WorkflowStoreProtoP\001\242\002\003WXX\252\002\020Wor" +
+      "kflowstore.V1\312\002\020Workflowstore\\V1\342\002\034Workf" +
+      "lowstore\\V1\\GPBMetadata\352\002\021Workflowstore:" +
+      ":V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -557,7 +565,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_SaveRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_SaveRequest_descriptor,
-        new java.lang.String[] { "Bucket", "State", "ExpectedRevision", "RequestId", });
+        new java.lang.String[] { "Bucket", "State", "ExpectedRevision", "RequestId", "KnownRevision", "Resent", });
     internal_static_workflowstore_v1_SaveResponse_descriptor =
       getDescriptor().getMessageType(1);
     internal_static_workflowstore_v1_SaveResponse_fieldAccessorTable = new
@@ -569,7 +577,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_UpdateRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_UpdateRequest_descriptor,
-        new java.lang.String[] { "Bucket", "State", "UpdateMask", "AppendHistory", "SetLabels", "RemoveLabels", "ExpectedRevision", "AllowMissing", "View", "RequestId", });
+        new java.lang.String[] { "Bucket", "State", "UpdateMask", "AppendHistory", "SetLabels", "RemoveLabels", "ExpectedRevision", "AllowMissing", "View", "RequestId", "KnownRevision", "Resent", });
     internal_static_workflowstore_v1_UpdateRequest_SetLabelsEntry_descriptor =
       internal_static_workflowstore_v1_UpdateRequest_descriptor.getNestedType(0);
     internal_static_workflowstore_v1_UpdateRequest_SetLabelsEntry_fieldAccessorTable = new
@@ -635,7 +643,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_DeleteRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_DeleteRequest_descriptor,
-        new java.lang.String[] { "Bucket", "WorkflowId", "ExpectedRevision", "Purge", "RequestId", });
+        new java.lang.String[] { "Bucket", "WorkflowId", "ExpectedRevision", "Purge", "RequestId", "KnownRevision", "Resent", });
     internal_static_workflowstore_v1_DeleteResponse_descriptor =
       getDescriptor().getMessageType(13);
     internal_static_workflowstore_v1_DeleteResponse_fieldAccessorTable = new
@@ -695,7 +703,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_SaveBatchRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_SaveBatchRequest_descriptor,
-        new java.lang.String[] { "Bucket", "Items", "Atomic", "RequestId", });
+        new java.lang.String[] { "Bucket", "Items", "Atomic", "RequestId", "KnownRevision", "Resent", });
     internal_static_workflowstore_v1_SaveBatchItem_descriptor =
       getDescriptor().getMessageType(22);
     internal_static_workflowstore_v1_SaveBatchItem_fieldAccessorTable = new
@@ -737,7 +745,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_DeleteBatchRequest_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_DeleteBatchRequest_descriptor,
-        new java.lang.String[] { "Bucket", "Items", "Filter", "Limit", "DryRun", "Purge", "RequestId", });
+        new java.lang.String[] { "Bucket", "Items", "Filter", "Limit", "DryRun", "Purge", "RequestId", "KnownRevision", "Resent", });
     internal_static_workflowstore_v1_DeleteBatchItem_descriptor =
       getDescriptor().getMessageType(29);
     internal_static_workflowstore_v1_DeleteBatchItem_fieldAccessorTable = new
