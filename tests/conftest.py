@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,14 @@ import nats
 import pytest
 from nats.aio.client import Client
 
+from support.forgetful_disk import ForgetfulDisk
 from support.nats_server import NatsServer
 from support.service_process import ServiceProcess
 from workflowstore_server.config import sources
 from workflowstore_server.config.sources import Config
 from workflowstore_server.store.jetstream import JetStreamStore
+
+NO_FUSE = not Path("/dev/fuse").exists() or shutil.which("fusermount3") is None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,6 +68,18 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
             server.kill()
         with contextlib.suppress(AttributeError):
             server.process.stdout.close()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[ForgetfulDisk]:
+    """A file system of the test's own, whose power can be cut and that can be full."""
+    if NO_FUSE and not os.environ.get("CI"):
+        pytest.skip("a file system of the test's own needs Linux with FUSE (Debian's package fuse3)")
+    folder = tmp_path / "power"
+    folder.mkdir()
+    disk = ForgetfulDisk(folder)
+    yield disk
+    disk.unmount()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import json
 import logging
 import re
 import signal
@@ -12,11 +13,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from workflowstore_server import __version__
 from workflowstore_server.config.sources import Config
 from workflowstore_server.embedded.directory import DataDirectory, DataDirectoryInUse
+from workflowstore_server.embedded.disk import DiskWatch
 from workflowstore_server.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from workflowstore_server.index import Index
 from workflowstore_server.model.errors import (
@@ -26,11 +29,12 @@ from workflowstore_server.model.errors import (
     StorageUnavailable,
     StoreError,
 )
-from workflowstore_server.model.state import Durability
+from workflowstore_server.model.state import Durability, Room
 from workflowstore_server.service.connections import open_files
 from workflowstore_server.service.server import AddressNotAvailable, Service
 from workflowstore_server.service.servicer import About, Servicer
-from workflowstore_server.store.jetstream import JetStreamStore, OwnedConnection, report
+from workflowstore_server.store.jetstream import JetStreamStore, NatsOptions, OwnedConnection, report
+from workflowstore_server.store.jetstream.bucket import Bucket
 from workflowstore_server.store.jetstream.connection import CannotConnect
 from workflowstore_server.store.jetstream.report import ServerReport
 
@@ -58,6 +62,32 @@ statement, and Python's own 5 ms made building an index take a fifth longer."""
 
 class CannotServe(Exception):
     """The server cannot start; the text says why and what to do."""
+
+
+class BucketDiffers(Exception):
+    """A bucket that was to be created is there already, and is another one; the text says how and what to do."""
+
+
+async def create_bucket(config: Config) -> bool:
+    """Create a bucket at the NATS server that is named, for servers that may not; False = it is there as asked for.
+
+    Raises: BucketDiffers, CannotServe.
+    """
+    name = config.buckets[0]
+    async with AsyncExitStack() as stack:
+        try:
+            bucket = Bucket(await _connect(config, None, stack), name, replace(config.bucket, create=True))
+            created = await bucket.create()
+            differences = await bucket.differences()
+        except (CannotConnect, StoreError) as error:
+            raise CannotServe(_words(error)) from error
+    if differences:
+        told = ", ".join(f"{key} is {json.dumps(found)} and not {json.dumps(ours)}" for key, ours, found in differences)
+        raise BucketDiffers(
+            f"bucket {name} {'was created' if created else 'is there already'} and differs: {told}. It was left as it "
+            f"is; ask for what it has, or change it with `nats stream edit {bucket.names.stream}`"
+        )
+    return created
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
@@ -115,7 +145,8 @@ async def running(config: Config) -> AsyncIterator[Service]:
             server_report = await _report(config, embedded, connection)
             if embedded is None and config.index.directory is not None:
                 _claim(config, stack)
-            stores = await _open_stores(config, connection, stack)
+            watch, system = await _watch_disk(config, embedded, stack) if embedded is not None else (None, None)
+            stores = await _open_stores(config, connection, watch, stack)
             indexes = {bucket: Index(store, config.index, config.retention) for bucket, store in stores.items()}
 
             def about() -> About:
@@ -129,8 +160,8 @@ async def running(config: Config) -> AsyncIterator[Service]:
             tasks = [keepers.create_task(connection.keep()), keepers.create_task(_tell_readiness(service, indexes))]
             tasks += [keepers.create_task(index.follower.run()) for index in indexes.values()]
             tasks += [keepers.create_task(index.janitor.run()) for index in indexes.values()]
-            if embedded is not None:
-                tasks.append(keepers.create_task(embedded.keep()))
+            if embedded is not None and watch is not None and system is not None:
+                tasks += [keepers.create_task(keep()) for keep in (embedded.keep, system.keep, watch.run)]
             try:
                 await service.start()
                 yield service
@@ -207,8 +238,28 @@ async def _report(config: Config, embedded: EmbeddedServer | None, connection: O
     return found
 
 
-async def _open_stores(config: Config, connection: OwnedConnection, stack: AsyncExitStack) -> dict[str, JetStreamStore]:
-    stores = {bucket: JetStreamStore(connection, bucket, config.bucket) for bucket in config.buckets}
+async def _watch_disk(
+    config: Config, embedded: EmbeddedServer, stack: AsyncExitStack
+) -> tuple[DiskWatch, OwnedConnection]:
+    """Look after the disk of the embedded nats-server, which is asked over a connection for that alone."""
+    options = NatsOptions(user=embedded.system_user.user, password=embedded.system_user.password)
+    system = OwnedConnection(options, lambda: (embedded.address,), f"workflowstore {__version__} disk")
+    await system.open()
+    stack.push_async_callback(system.close)
+    limits, folder = config.embedded, config.data_directory.absolute()
+    ask = partial(report.condition, system)
+    watch = DiskWatch(embedded, folder, limits.reserve_bytes, limits.file_store_bytes_max, ask)
+    await watch.look()
+    return watch, system
+
+
+async def _open_stores(
+    config: Config, connection: OwnedConnection, watch: DiskWatch | None, stack: AsyncExitStack
+) -> dict[str, JetStreamStore]:
+    def disk() -> Room:
+        return watch.room if watch is not None else Room()
+
+    stores = {bucket: JetStreamStore(connection, bucket, config.bucket, disk) for bucket in config.buckets}
     for store in stores.values():
         await store.open()
         stack.push_async_callback(store.close)
@@ -218,25 +269,42 @@ async def _open_stores(config: Config, connection: OwnedConnection, stack: Async
 async def _tell_readiness(service: Service, indexes: Mapping[str, Index]) -> None:
     """Tell the health service whether calls can succeed: the followers ask their buckets again and again.
 
-    An index that is built anew later on costs lists and counts, not the health of the others. A bucket that does not
-    allow to be indexed serves all other calls for ever.
+    An index that is built anew later on, or has no room to be written, costs lists and counts, not the health of the
+    others. A bucket that does not allow to be indexed serves all other calls for ever.
     """
-    serving, told = False, ""
+    serving, writing, told = False, False, ""
+    rooms: dict[str, Room] = {}
     while True:
         followers = [index.follower for index in indexes.values()]
         allowed = [follower for follower in followers if not isinstance(follower.trouble, BucketConfiguration)]
-        trouble = next((follower.trouble for follower in allowed if follower.trouble is not None), None)
-        ready = trouble is None and all(follower.was_ready for follower in allowed)
+        troubles = [follower.trouble for follower in allowed if follower.trouble is not None]
+        was_ready = all(follower.was_ready for follower in allowed)
+        trouble = next((error for error in troubles if not (was_ready and isinstance(error, IndexBehind))), None)
+        ready = trouble is None and was_ready
         if trouble is not None and _words(trouble) != told:
             told = _words(trouble)
             log.error("calls cannot succeed: %s", told)
         if ready and told:
             told = ""
             log.info("calls can succeed again")
-        if ready != serving:
-            serving = ready
-            await service.set_serving(serving=serving)
+        rooms = {bucket: _tell_room(bucket, rooms.get(bucket), index.store.room) for bucket, index in indexes.items()}
+        room = not any(room.full for room in rooms.values())
+        if (ready, room) != (serving, writing):
+            serving, writing = ready, room
+            await service.set_serving(serving=serving, writing=writing)
         await asyncio.sleep(READINESS_SECONDS)
+
+
+def _tell_room(bucket: str, known: Room | None, room: Room) -> Room:
+    """Tell the log what has changed about the room for a bucket."""
+    full, low = (known.full, known.low) if known is not None else ("", "")
+    if room.full and room.full != full:
+        log.error("bucket %s is full and takes no writes: %s; make room, and it does", bucket, room.full)
+    elif full and not room.full:
+        log.info("bucket %s takes writes again", bucket)
+    if room.low and room.low != low and not room.full:
+        log.warning("bucket %s will be full soon: %s", bucket, room.low)
+    return room
 
 
 def _is_loopback(address: str) -> bool:

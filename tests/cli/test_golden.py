@@ -9,6 +9,7 @@ import pytest
 
 from workflowstore import WorkflowStatus
 from workflowstore_server.cli import completion
+from workflowstore_server.cli.buckets import bucket
 from workflowstore_server.cli.commands import group
 from workflowstore_server.cli.endings import ExitCode
 from workflowstore_server.cli.index import index
@@ -21,13 +22,16 @@ FILTER = [
 ]  # fmt: skip
 SERVE = [
     "--listen", "--data-dir", "--bucket", "--create-buckets/--no-create-buckets", "--history", "--replicas",
-    "--atomic-batches/--no-atomic-batches", "--index", "--index-wait-seconds", "--retention", "--delete-markers-kept",
+    "--atomic-batches/--no-atomic-batches", "--bucket-bytes-max", "--index", "--index-wait-seconds",
+    "--retention", "--delete-markers-kept",
     "--nats-url", "--nats-creds", "--nats-tls-ca", "--nats-tls-cert",
-    "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--reflection/--no-reflection",
-    "--calls-max", "--lists-max", "--watches-max", "--drain-seconds", "--log-format", "--log-level", "--config",
+    "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--disk-reserve-bytes",
+    "--reflection/--no-reflection", "--calls-max", "--lists-max", "--watches-max", "--drain-seconds",
+    "--log-format", "--log-level", "--config",
 ]  # fmt: skip
 FRESH = ["--consistency", "--min-revision"]
 GOLDEN = {
+    "bucket": [],
     "completion": ["SHELL"],
     "delete": [
         "WORKFLOW_ID", *FILTER, "--all", "--limit", "--dry-run", "--yes", "--expected-revision", "--purge", *COMMON,
@@ -65,6 +69,11 @@ def test_the_commands_and_their_flags_are_these() -> None:
     assert {
         name: [_face(parameter) for parameter in command.params] for name, command in group.commands.items()
     } == GOLDEN
+    assert list(bucket.commands) == ["create"]
+    assert [_face(parameter) for parameter in bucket.commands["create"].params] == [
+        "NAME", "--history", "--replicas", "--atomic-batches/--no-atomic-batches", "--bucket-bytes-max", "--nats-url",
+        "--nats-creds", "--nats-tls-ca", "--nats-tls-cert", "--nats-tls-key", "--config",
+    ]  # fmt: skip
     assert list(index.commands) == ["rebuild"]
     assert [_face(parameter) for parameter in index.commands["rebuild"].params] == ["--data-dir", "--bucket"]
 

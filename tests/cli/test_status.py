@@ -29,6 +29,7 @@ def test_info(call, bucket) -> None:
         "document_bytes_max",
         "index",
         "retention",
+        "room",
     }
     assert info["index"].keys() == {"revision", "lag", "ready", "workflow_count", "malformed_count", "on_disk"}
 
@@ -83,7 +84,24 @@ def test_retention_is_told(retention, lines, scripted, run, on_terminal) -> None
         assert told["retention"]["rules"] == {"failed": 5400, "completed": 30 * 86_400}
 
 
-@pytest.mark.parametrize("service", ["", "workflowstore.v1.WorkflowStore"])
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [
+        (pb.RoomInfo(), "room writes are taken"),
+        (pb.RoomInfo(low="it is nearly full"), "room writes are taken, but it is nearly full"),
+        (
+            pb.RoomInfo(full="the disk is full", low="the disk is nearly full", disk_free_bytes=0),
+            "room 0 bytes left on the disk; none, writes are refused: the disk is full",
+        ),
+    ],
+)
+def test_room_is_told(room, words, scripted, run, on_terminal) -> None:
+    address = scripted(GetInfo=lambda request, context: pb.GetInfoResponse(room=room)).address
+    assert words in " ".join(on_terminal("info", "--address", address, TERM="dumb")[1].split())
+    assert json.loads(run("info", "--address", address).stdout)["room"]["low"] == room.low
+
+
+@pytest.mark.parametrize("service", ["", "workflowstore.v1.WorkflowStore", "workflowstore.v1.WorkflowStore/writes"])
 def test_health(service, server, run, on_terminal) -> None:
     asked = run("health", "--service", service, "--address", server.address)
     assert asked.returncode == 0

@@ -24,6 +24,7 @@ from workflowstore import (
     OutcomeUnknownError,
     RetentionInfo,
     RevisionMismatchError,
+    RoomInfo,
     Timestamp,
     UnavailableError,
     WorkflowCount,
@@ -113,6 +114,7 @@ async def test_info_tells_of_the_server(colour, server, client):
                 "deleted_count": 4,
                 "compacted_count": 5,
             },
+            room={"full": "no room", "low": "nearly", "disk_free_bytes": 0, "disk_reserve_bytes": 7},
         )
 
     server.info = info
@@ -126,6 +128,7 @@ async def test_info_tells_of_the_server(colour, server, client):
         deleted_count=4,
         compacted_count=5,
     )
+    assert told.room == RoomInfo(full="no room", low="nearly", disk_free_bytes=0, disk_reserve_bytes=7)
     assert told.index == IndexInfo(revision=6, lag=1, ready=True, workflow_count=3, malformed_count=2, on_disk=True)
 
 

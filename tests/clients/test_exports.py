@@ -42,6 +42,7 @@ EXPORTS = [
     "RevisionForgottenError",
     "RevisionMismatchError",
     "RevisionNotReachedError",
+    "RoomInfo",
     "StateTooLargeError",
     "StorageFullError",
     "StoreInfo",

@@ -1,6 +1,7 @@
 """What every StateStore promises, asked of the memory store and of JetStream's on a real nats-server."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import nats
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.entries import everything
+from support.least_privilege import create_bucket, least_privileged, service_client
+from support.nats_server import NatsServer
 from support.strategies import states
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.model.errors import (
@@ -44,7 +47,14 @@ AWKWARD_IDS = [
 Put = Callable[[str, bytes], Awaitable[int]]
 
 
-@pytest.fixture(params=["memory", "jetstream", "jetstream with history"])
+@pytest.fixture
+def least_privileged_server(tmp_path: Path) -> Iterator[NatsServer]:
+    server = least_privileged(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["memory", "jetstream", "jetstream with history", "jetstream with few permissions"])
 async def opened(request: pytest.FixtureRequest) -> AsyncIterator[tuple[StateStore, Put]]:
     """A store, and how another writer of its bucket would store any bytes under any key."""
     if request.param == "memory":
@@ -55,9 +65,14 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[tuple[StateSto
 
         yield memory, put_in_memory
         return
-    history = 5 if request.param == "jetstream with history" else 1
-    client = await nats.connect(request.getfixturevalue("nats_server").url, pending_size=0)
-    async with JetStreamStore.over(client, "beluga_workflows", BucketOptions(history=history)) as store:
+    options = BucketOptions(history=5 if request.param == "jetstream with history" else 1)
+    if request.param == "jetstream with few permissions":
+        server = request.getfixturevalue("least_privileged_server")
+        await create_bucket(server)
+        client = await service_client(server)
+    else:
+        client = await nats.connect(request.getfixturevalue("nats_server").url, pending_size=0)
+    async with JetStreamStore.over(client, "beluga_workflows", options) as store:
 
         async def put(key: str, document: bytes) -> int:
             acknowledgement = await client.jetstream().publish(f"$KV.beluga_workflows.{key}", document)

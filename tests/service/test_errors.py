@@ -365,7 +365,7 @@ EXAMPLES: list[StoreError] = [
     errors.Contended("b", "wf", 16),
     errors.WriteForgotten("b", "wf", 17, Outcome.UNKNOWN),
     errors.StateTooLarge("b", "wf", 2, 1),
-    errors.StorageFull("b", "10047 insufficient storage resources available"),
+    errors.StorageFull("b", "10047 insufficient storage resources available", Outcome.UNKNOWN),
     errors.StorageUnavailable("b", "away", Outcome.UNKNOWN),
     errors.ShuttingDown(17),
     errors.BucketRecreated("b"),

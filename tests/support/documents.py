@@ -159,6 +159,7 @@ VARYING = (
     (r"(--page-token )\S+", r"\1TOKEN"),
     # A time whose nanoseconds end in zeros is shorter, and so is its document.
     (r"(?i)(\b(?:document_?)?bytes\"?:?\s+\"?|\"document_bytes\":)\d+", r"\1SIZE"),
+    (r"\d+ bytes left", "SIZE bytes left"),
     (r"(?m)(TIME +\d+ +\d+ +)\d+$", r"\1SIZE"),
     (r"(?m) +$", ""),
     (r" +", " "),

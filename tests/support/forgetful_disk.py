@@ -38,9 +38,14 @@ class ForgetfulDisk:
         """Let no file grow any more."""
         _full(self._beneath).touch()
 
+    def leave(self, free_bytes: int) -> None:
+        """Say that so many bytes are left, and let files grow all the same."""
+        _left(self._beneath).write_text(str(free_bytes))
+
     def free(self) -> None:
         """Have room again."""
-        _full(self._beneath).unlink()
+        _full(self._beneath).unlink(missing_ok=True)
+        _left(self._beneath).unlink(missing_ok=True)
 
     def unmount(self) -> None:
         self._process.kill()
@@ -58,6 +63,10 @@ class ForgetfulDisk:
 
 def _full(beneath: Path) -> Path:
     return beneath.with_suffix(".full")
+
+
+def _left(beneath: Path) -> Path:
+    return beneath.with_suffix(".left")
 
 
 class _File:
@@ -143,7 +152,11 @@ class _Operations(mfusepy.Operations):  # type: ignore[misc]
 
     def statfs(self, path: str) -> dict[str, int]:
         found = os.statvfs(self._real(path))
-        return {name: getattr(found, name) for name in ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail")}
+        free_blocks = 0 if _full(self._beneath).exists() else found.f_bavail
+        if _left(self._beneath).exists():
+            free_blocks = int(_left(self._beneath).read_text()) // found.f_frsize
+        kept = {"f_bavail": free_blocks, "f_bfree": free_blocks}
+        return kept | {name: getattr(found, name) for name in ("f_bsize", "f_frsize", "f_blocks")}
 
     def create(self, path: str, mode: int, fi: Any = None) -> int:
         self._need_room()

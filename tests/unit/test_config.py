@@ -23,6 +23,7 @@ OTHER = {
     "history": "2",
     "replicas": "3",
     "atomic-batches": "yes",
+    "bucket-bytes-max": "1000000",
     "index": ":memory:",
     "index-wait-seconds": "0.5",
     "retention": "completed=30d, failed=1d12h,canceled=90m",
@@ -35,6 +36,7 @@ OTHER = {
     "nats-monitor-url": "http://a:8222",
     "nats-server": "FILE",
     "data-bytes-max": "1048576",
+    "disk-reserve-bytes": "16777216",
     "reflection": "off",
     "calls-max": "7",
     "lists-max": "8",
@@ -43,7 +45,7 @@ OTHER = {
     "log-format": "json",
     "log-level": "debug",
 }
-EMBEDDED_ONLY = {"nats-server", "data-bytes-max"}
+EMBEDDED_ONLY = {"nats-server", "data-bytes-max", "disk-reserve-bytes"}
 
 
 @pytest.fixture
@@ -79,8 +81,9 @@ def test_every_option_of_a_component_has_a_setting_or_is_its_own() -> None:
     assert [field.name for field in fields(CallOptions)] == ["calls_max", "lists_max", "watches_max", *times]
     assert [field.name for field in fields(IndexOptions)] == ["directory", "wait_seconds", "delete_marker_seconds"]
     assert [field.name for field in fields(RetentionOptions)] == ["rules"]
-    assert [field.name for field in fields(BucketOptions)] == ["create", "history", "replicas", "allow_atomic"]
-    assert [field.name for field in fields(EmbeddedOptions)] == ["program", "file_store_bytes_max"]
+    limited = ["create", "history", "replicas", "allow_atomic", "max_bytes"]
+    assert [field.name for field in fields(BucketOptions)] == limited
+    assert [field.name for field in fields(EmbeddedOptions)] == ["program", "file_store_bytes_max", "reserve_bytes"]
     without_setting = {
         "user", "password",  # of the embedded server alone; for others there is --nats-creds
         "request_timeout_seconds", "connect_timeout_seconds", "reconnect_wait_seconds_max", "ping_interval_seconds",
@@ -102,6 +105,7 @@ def _values(config) -> dict[str, object]:
         "history": config.bucket.history,
         "replicas": config.bucket.replicas,
         "atomic-batches": config.bucket.allow_atomic,
+        "bucket-bytes-max": config.bucket.max_bytes,
         "index": "disk" if config.index.directory is not None else ":memory:",
         "index-wait-seconds": config.index.wait_seconds,
         "retention": config.retention.rules,
@@ -114,6 +118,7 @@ def _values(config) -> dict[str, object]:
         "nats-monitor-url": config.nats_monitor_url,
         "nats-server": config.embedded.program,
         "data-bytes-max": config.embedded.file_store_bytes_max,
+        "disk-reserve-bytes": config.embedded.reserve_bytes,
         "reflection": config.service.reflection,
         "calls-max": config.service.calls.calls_max,
         "lists-max": config.service.calls.lists_max,
@@ -142,7 +147,9 @@ EXPECTED = {
     "delete-markers-kept": 7 * 86400.0,
     "nats-url": ("nats://a:1", "tls://b:2"),
     "nats-monitor-url": "http://a:8222",
+    "bucket-bytes-max": 1000000,
     "data-bytes-max": 1048576,
+    "disk-reserve-bytes": 16777216,
     "reflection": False,
     "calls-max": 7,
     "lists-max": 8,

@@ -65,8 +65,10 @@ const (
 	//	"metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "size_bytes": "5242880",
 	//	              "limit_bytes": "4128768" } }
 	ErrorReason_ERROR_REASON_STATE_TOO_LARGE ErrorReason = 5
-	// The storage has no room: the bucket's `max_bytes`, the account's or the embedded server's limit is reached.
-	// Nothing was written; reads go on. `detail` is the storage's own error. Code RESOURCE_EXHAUSTED.
+	// The storage has no room: the bucket's `max_bytes`, the account's or the embedded server's limit is reached, or its
+	// disk is full or nearly so. Reads go on, and so do deletes unless the disk is full. `detail` is the storage's own error
+	// or what this server has found. Nothing was written, unless `outcome` is `unknown`: an earlier attempt with the same
+	// `request_id` may have been applied, and cannot be looked up until there is room. Code RESOURCE_EXHAUSTED.
 	//
 	// Example: { "reason": "ERROR_REASON_STORAGE_FULL", "domain": "workflowstore",
 	//

@@ -3386,7 +3386,9 @@ type GetInfoResponse struct {
 	// The index of the bucket on this server, which answers List and Count.
 	Index *IndexInfo `protobuf:"bytes,9,opt,name=index,proto3" json:"index,omitempty"`
 	// What the server removes from the bucket by itself.
-	Retention     *RetentionInfo `protobuf:"bytes,10,opt,name=retention,proto3" json:"retention,omitempty"`
+	Retention *RetentionInfo `protobuf:"bytes,10,opt,name=retention,proto3" json:"retention,omitempty"`
+	// Whether there is room for what is written.
+	Room          *RoomInfo `protobuf:"bytes,11,opt,name=room,proto3" json:"room,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3491,6 +3493,87 @@ func (x *GetInfoResponse) GetRetention() *RetentionInfo {
 	return nil
 }
 
+func (x *GetInfoResponse) GetRoom() *RoomInfo {
+	if x != nil {
+		return x.Room
+	}
+	return nil
+}
+
+// RoomInfo tells whether there is room for what is written to a bucket.
+type RoomInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why writes that store a state are refused at the moment, as ERROR_REASON_STORAGE_FULL. Empty = they are taken. Reads
+	// go on, and writes are taken again when there is room, without anybody's help.
+	Full string `protobuf:"bytes,1,opt,name=full,proto3" json:"full,omitempty"`
+	// What will be full soon. Empty = nothing that this server knows of.
+	Low string `protobuf:"bytes,2,opt,name=low,proto3" json:"low,omitempty"`
+	// Bytes that are left on the disk of the embedded NATS server. Absent = not known: the NATS server is another one.
+	DiskFreeBytes *uint64 `protobuf:"varint,3,opt,name=disk_free_bytes,json=diskFreeBytes,proto3,oneof" json:"disk_free_bytes,omitempty"`
+	// Bytes that this server leaves free on that disk: with less, it refuses writes. 0 = none.
+	DiskReserveBytes uint64 `protobuf:"varint,4,opt,name=disk_reserve_bytes,json=diskReserveBytes,proto3" json:"disk_reserve_bytes,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *RoomInfo) Reset() {
+	*x = RoomInfo{}
+	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomInfo) ProtoMessage() {}
+
+func (x *RoomInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomInfo.ProtoReflect.Descriptor instead.
+func (*RoomInfo) Descriptor() ([]byte, []int) {
+	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *RoomInfo) GetFull() string {
+	if x != nil {
+		return x.Full
+	}
+	return ""
+}
+
+func (x *RoomInfo) GetLow() string {
+	if x != nil {
+		return x.Low
+	}
+	return ""
+}
+
+func (x *RoomInfo) GetDiskFreeBytes() uint64 {
+	if x != nil && x.DiskFreeBytes != nil {
+		return *x.DiskFreeBytes
+	}
+	return 0
+}
+
+func (x *RoomInfo) GetDiskReserveBytes() uint64 {
+	if x != nil {
+		return x.DiskReserveBytes
+	}
+	return 0
+}
+
 // RetentionInfo is what a server removes from a bucket by itself, and has removed since it started.
 type RetentionInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3509,7 +3592,7 @@ type RetentionInfo struct {
 
 func (x *RetentionInfo) Reset() {
 	*x = RetentionInfo{}
-	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[40]
+	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3521,7 +3604,7 @@ func (x *RetentionInfo) String() string {
 func (*RetentionInfo) ProtoMessage() {}
 
 func (x *RetentionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[40]
+	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3534,7 +3617,7 @@ func (x *RetentionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetentionInfo.ProtoReflect.Descriptor instead.
 func (*RetentionInfo) Descriptor() ([]byte, []int) {
-	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{40}
+	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RetentionInfo) GetRules() []*RetentionRule {
@@ -3578,7 +3661,7 @@ type RetentionRule struct {
 
 func (x *RetentionRule) Reset() {
 	*x = RetentionRule{}
-	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[41]
+	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3590,7 +3673,7 @@ func (x *RetentionRule) String() string {
 func (*RetentionRule) ProtoMessage() {}
 
 func (x *RetentionRule) ProtoReflect() protoreflect.Message {
-	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[41]
+	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3603,7 +3686,7 @@ func (x *RetentionRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetentionRule.ProtoReflect.Descriptor instead.
 func (*RetentionRule) Descriptor() ([]byte, []int) {
-	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{41}
+	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RetentionRule) GetStatus() WorkflowStatus {
@@ -3643,7 +3726,7 @@ type IndexInfo struct {
 
 func (x *IndexInfo) Reset() {
 	*x = IndexInfo{}
-	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[42]
+	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3655,7 +3738,7 @@ func (x *IndexInfo) String() string {
 func (*IndexInfo) ProtoMessage() {}
 
 func (x *IndexInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[42]
+	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3668,7 +3751,7 @@ func (x *IndexInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexInfo.ProtoReflect.Descriptor instead.
 func (*IndexInfo) Descriptor() ([]byte, []int) {
-	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{42}
+	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *IndexInfo) GetRevision() uint64 {
@@ -3744,7 +3827,7 @@ type BucketInfo struct {
 
 func (x *BucketInfo) Reset() {
 	*x = BucketInfo{}
-	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[43]
+	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3756,7 +3839,7 @@ func (x *BucketInfo) String() string {
 func (*BucketInfo) ProtoMessage() {}
 
 func (x *BucketInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[43]
+	mi := &file_workflowstore_v1_workflow_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3769,7 +3852,7 @@ func (x *BucketInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketInfo.ProtoReflect.Descriptor instead.
 func (*BucketInfo) Descriptor() ([]byte, []int) {
-	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{43}
+	return file_workflowstore_v1_workflow_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *BucketInfo) GetName() string {
@@ -4086,7 +4169,7 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x121\n" +
 	"\x05error\x18\x03 \x01(\v2\x1b.workflowstore.v1.ItemErrorR\x05error\"(\n" +
 	"\x0eGetInfoRequest\x12\x16\n" +
-	"\x06bucket\x18\x01 \x01(\tR\x06bucket\"\xe2\x03\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\"\x92\x04\n" +
 	"\x0fGetInfoResponse\x12%\n" +
 	"\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x12.\n" +
 	"\x13nats_server_version\x18\x02 \x01(\tR\x11natsServerVersion\x12#\n" +
@@ -4100,7 +4183,14 @@ const file_workflowstore_v1_workflow_store_proto_rawDesc = "" +
 	"\x12document_bytes_max\x18\b \x01(\x03R\x10documentBytesMax\x121\n" +
 	"\x05index\x18\t \x01(\v2\x1b.workflowstore.v1.IndexInfoR\x05index\x12=\n" +
 	"\tretention\x18\n" +
-	" \x01(\v2\x1f.workflowstore.v1.RetentionInfoR\tretention\"\xc8\x01\n" +
+	" \x01(\v2\x1f.workflowstore.v1.RetentionInfoR\tretention\x12.\n" +
+	"\x04room\x18\v \x01(\v2\x1a.workflowstore.v1.RoomInfoR\x04room\"\x9f\x01\n" +
+	"\bRoomInfo\x12\x12\n" +
+	"\x04full\x18\x01 \x01(\tR\x04full\x12\x10\n" +
+	"\x03low\x18\x02 \x01(\tR\x03low\x12+\n" +
+	"\x0fdisk_free_bytes\x18\x03 \x01(\x04H\x00R\rdiskFreeBytes\x88\x01\x01\x12,\n" +
+	"\x12disk_reserve_bytes\x18\x04 \x01(\x04R\x10diskReserveBytesB\x12\n" +
+	"\x10_disk_free_bytes\"\xc8\x01\n" +
 	"\rRetentionInfo\x125\n" +
 	"\x05rules\x18\x01 \x03(\v2\x1f.workflowstore.v1.RetentionRuleR\x05rules\x122\n" +
 	"\x15delete_marker_seconds\x18\x02 \x01(\x01R\x13deleteMarkerSeconds\x12#\n" +
@@ -4192,7 +4282,7 @@ func file_workflowstore_v1_workflow_store_proto_rawDescGZIP() []byte {
 }
 
 var file_workflowstore_v1_workflow_store_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_workflowstore_v1_workflow_store_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_workflowstore_v1_workflow_store_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_workflowstore_v1_workflow_store_proto_goTypes = []any{
 	(Consistency)(0),              // 0: workflowstore.v1.Consistency
 	(OrderBy)(0),                  // 1: workflowstore.v1.OrderBy
@@ -4240,75 +4330,76 @@ var file_workflowstore_v1_workflow_store_proto_goTypes = []any{
 	(*ImportResult)(nil),          // 43: workflowstore.v1.ImportResult
 	(*GetInfoRequest)(nil),        // 44: workflowstore.v1.GetInfoRequest
 	(*GetInfoResponse)(nil),       // 45: workflowstore.v1.GetInfoResponse
-	(*RetentionInfo)(nil),         // 46: workflowstore.v1.RetentionInfo
-	(*RetentionRule)(nil),         // 47: workflowstore.v1.RetentionRule
-	(*IndexInfo)(nil),             // 48: workflowstore.v1.IndexInfo
-	(*BucketInfo)(nil),            // 49: workflowstore.v1.BucketInfo
-	nil,                           // 50: workflowstore.v1.UpdateRequest.SetLabelsEntry
-	nil,                           // 51: workflowstore.v1.ItemError.MetadataEntry
-	(*WorkflowState)(nil),         // 52: workflowstore.v1.WorkflowState
-	(*timestamppb.Timestamp)(nil), // 53: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 54: google.protobuf.FieldMask
-	(*HistoryEvent)(nil),          // 55: workflowstore.v1.HistoryEvent
-	(WorkflowView)(0),             // 56: workflowstore.v1.WorkflowView
-	(*WorkflowFilter)(nil),        // 57: workflowstore.v1.WorkflowFilter
-	(WorkflowStatus)(0),           // 58: workflowstore.v1.WorkflowStatus
-	(ErrorReason)(0),              // 59: workflowstore.v1.ErrorReason
+	(*RoomInfo)(nil),              // 46: workflowstore.v1.RoomInfo
+	(*RetentionInfo)(nil),         // 47: workflowstore.v1.RetentionInfo
+	(*RetentionRule)(nil),         // 48: workflowstore.v1.RetentionRule
+	(*IndexInfo)(nil),             // 49: workflowstore.v1.IndexInfo
+	(*BucketInfo)(nil),            // 50: workflowstore.v1.BucketInfo
+	nil,                           // 51: workflowstore.v1.UpdateRequest.SetLabelsEntry
+	nil,                           // 52: workflowstore.v1.ItemError.MetadataEntry
+	(*WorkflowState)(nil),         // 53: workflowstore.v1.WorkflowState
+	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 55: google.protobuf.FieldMask
+	(*HistoryEvent)(nil),          // 56: workflowstore.v1.HistoryEvent
+	(WorkflowView)(0),             // 57: workflowstore.v1.WorkflowView
+	(*WorkflowFilter)(nil),        // 58: workflowstore.v1.WorkflowFilter
+	(WorkflowStatus)(0),           // 59: workflowstore.v1.WorkflowStatus
+	(ErrorReason)(0),              // 60: workflowstore.v1.ErrorReason
 }
 var file_workflowstore_v1_workflow_store_proto_depIdxs = []int32{
-	52, // 0: workflowstore.v1.SaveRequest.state:type_name -> workflowstore.v1.WorkflowState
-	53, // 1: workflowstore.v1.SaveResponse.created_at:type_name -> google.protobuf.Timestamp
-	53, // 2: workflowstore.v1.SaveResponse.updated_at:type_name -> google.protobuf.Timestamp
-	52, // 3: workflowstore.v1.UpdateRequest.state:type_name -> workflowstore.v1.WorkflowState
-	54, // 4: workflowstore.v1.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
-	55, // 5: workflowstore.v1.UpdateRequest.append_history:type_name -> workflowstore.v1.HistoryEvent
-	50, // 6: workflowstore.v1.UpdateRequest.set_labels:type_name -> workflowstore.v1.UpdateRequest.SetLabelsEntry
-	56, // 7: workflowstore.v1.UpdateRequest.view:type_name -> workflowstore.v1.WorkflowView
-	52, // 8: workflowstore.v1.UpdateResponse.state:type_name -> workflowstore.v1.WorkflowState
-	56, // 9: workflowstore.v1.LoadRequest.view:type_name -> workflowstore.v1.WorkflowView
+	53, // 0: workflowstore.v1.SaveRequest.state:type_name -> workflowstore.v1.WorkflowState
+	54, // 1: workflowstore.v1.SaveResponse.created_at:type_name -> google.protobuf.Timestamp
+	54, // 2: workflowstore.v1.SaveResponse.updated_at:type_name -> google.protobuf.Timestamp
+	53, // 3: workflowstore.v1.UpdateRequest.state:type_name -> workflowstore.v1.WorkflowState
+	55, // 4: workflowstore.v1.UpdateRequest.update_mask:type_name -> google.protobuf.FieldMask
+	56, // 5: workflowstore.v1.UpdateRequest.append_history:type_name -> workflowstore.v1.HistoryEvent
+	51, // 6: workflowstore.v1.UpdateRequest.set_labels:type_name -> workflowstore.v1.UpdateRequest.SetLabelsEntry
+	57, // 7: workflowstore.v1.UpdateRequest.view:type_name -> workflowstore.v1.WorkflowView
+	53, // 8: workflowstore.v1.UpdateResponse.state:type_name -> workflowstore.v1.WorkflowState
+	57, // 9: workflowstore.v1.LoadRequest.view:type_name -> workflowstore.v1.WorkflowView
 	0,  // 10: workflowstore.v1.LoadRequest.consistency:type_name -> workflowstore.v1.Consistency
-	52, // 11: workflowstore.v1.LoadResponse.state:type_name -> workflowstore.v1.WorkflowState
-	57, // 12: workflowstore.v1.ListRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
-	56, // 13: workflowstore.v1.ListRequest.view:type_name -> workflowstore.v1.WorkflowView
+	53, // 11: workflowstore.v1.LoadResponse.state:type_name -> workflowstore.v1.WorkflowState
+	58, // 12: workflowstore.v1.ListRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
+	57, // 13: workflowstore.v1.ListRequest.view:type_name -> workflowstore.v1.WorkflowView
 	1,  // 14: workflowstore.v1.ListRequest.order_by:type_name -> workflowstore.v1.OrderBy
 	0,  // 15: workflowstore.v1.ListRequest.consistency:type_name -> workflowstore.v1.Consistency
-	52, // 16: workflowstore.v1.ListResponse.states:type_name -> workflowstore.v1.WorkflowState
+	53, // 16: workflowstore.v1.ListResponse.states:type_name -> workflowstore.v1.WorkflowState
 	17, // 17: workflowstore.v1.ListResponse.malformed:type_name -> workflowstore.v1.MalformedEntry
-	57, // 18: workflowstore.v1.CountRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
+	58, // 18: workflowstore.v1.CountRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
 	0,  // 19: workflowstore.v1.CountRequest.consistency:type_name -> workflowstore.v1.Consistency
 	16, // 20: workflowstore.v1.CountResponse.groups:type_name -> workflowstore.v1.CountGroup
-	58, // 21: workflowstore.v1.CountGroup.status:type_name -> workflowstore.v1.WorkflowStatus
-	57, // 22: workflowstore.v1.WatchRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
-	56, // 23: workflowstore.v1.WatchRequest.view:type_name -> workflowstore.v1.WorkflowView
-	53, // 24: workflowstore.v1.WatchRequest.bucket_created_at:type_name -> google.protobuf.Timestamp
+	59, // 21: workflowstore.v1.CountGroup.status:type_name -> workflowstore.v1.WorkflowStatus
+	58, // 22: workflowstore.v1.WatchRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
+	57, // 23: workflowstore.v1.WatchRequest.view:type_name -> workflowstore.v1.WorkflowView
+	54, // 24: workflowstore.v1.WatchRequest.bucket_created_at:type_name -> google.protobuf.Timestamp
 	22, // 25: workflowstore.v1.WatchResponse.changes:type_name -> workflowstore.v1.WorkflowChange
-	53, // 26: workflowstore.v1.WatchResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
+	54, // 26: workflowstore.v1.WatchResponse.bucket_created_at:type_name -> google.protobuf.Timestamp
 	2,  // 27: workflowstore.v1.WorkflowChange.kind:type_name -> workflowstore.v1.ChangeKind
-	52, // 28: workflowstore.v1.WorkflowChange.state:type_name -> workflowstore.v1.WorkflowState
+	53, // 28: workflowstore.v1.WorkflowChange.state:type_name -> workflowstore.v1.WorkflowState
 	17, // 29: workflowstore.v1.WorkflowChange.malformed:type_name -> workflowstore.v1.MalformedEntry
-	56, // 30: workflowstore.v1.ListRevisionsRequest.view:type_name -> workflowstore.v1.WorkflowView
+	57, // 30: workflowstore.v1.ListRevisionsRequest.view:type_name -> workflowstore.v1.WorkflowView
 	25, // 31: workflowstore.v1.ListRevisionsResponse.revisions:type_name -> workflowstore.v1.WorkflowRevision
-	53, // 32: workflowstore.v1.WorkflowRevision.stored_at:type_name -> google.protobuf.Timestamp
-	52, // 33: workflowstore.v1.WorkflowRevision.state:type_name -> workflowstore.v1.WorkflowState
+	54, // 32: workflowstore.v1.WorkflowRevision.stored_at:type_name -> google.protobuf.Timestamp
+	53, // 33: workflowstore.v1.WorkflowRevision.state:type_name -> workflowstore.v1.WorkflowState
 	17, // 34: workflowstore.v1.WorkflowRevision.malformed:type_name -> workflowstore.v1.MalformedEntry
-	59, // 35: workflowstore.v1.ItemError.reason:type_name -> workflowstore.v1.ErrorReason
-	51, // 36: workflowstore.v1.ItemError.metadata:type_name -> workflowstore.v1.ItemError.MetadataEntry
+	60, // 35: workflowstore.v1.ItemError.reason:type_name -> workflowstore.v1.ErrorReason
+	52, // 36: workflowstore.v1.ItemError.metadata:type_name -> workflowstore.v1.ItemError.MetadataEntry
 	28, // 37: workflowstore.v1.SaveBatchRequest.items:type_name -> workflowstore.v1.SaveBatchItem
-	52, // 38: workflowstore.v1.SaveBatchItem.state:type_name -> workflowstore.v1.WorkflowState
+	53, // 38: workflowstore.v1.SaveBatchItem.state:type_name -> workflowstore.v1.WorkflowState
 	30, // 39: workflowstore.v1.SaveBatchResponse.results:type_name -> workflowstore.v1.SaveBatchResult
-	53, // 40: workflowstore.v1.SaveBatchResult.created_at:type_name -> google.protobuf.Timestamp
-	53, // 41: workflowstore.v1.SaveBatchResult.updated_at:type_name -> google.protobuf.Timestamp
+	54, // 40: workflowstore.v1.SaveBatchResult.created_at:type_name -> google.protobuf.Timestamp
+	54, // 41: workflowstore.v1.SaveBatchResult.updated_at:type_name -> google.protobuf.Timestamp
 	26, // 42: workflowstore.v1.SaveBatchResult.error:type_name -> workflowstore.v1.ItemError
-	56, // 43: workflowstore.v1.LoadBatchRequest.view:type_name -> workflowstore.v1.WorkflowView
+	57, // 43: workflowstore.v1.LoadBatchRequest.view:type_name -> workflowstore.v1.WorkflowView
 	0,  // 44: workflowstore.v1.LoadBatchRequest.consistency:type_name -> workflowstore.v1.Consistency
 	33, // 45: workflowstore.v1.LoadBatchResponse.results:type_name -> workflowstore.v1.LoadBatchResult
-	52, // 46: workflowstore.v1.LoadBatchResult.state:type_name -> workflowstore.v1.WorkflowState
+	53, // 46: workflowstore.v1.LoadBatchResult.state:type_name -> workflowstore.v1.WorkflowState
 	26, // 47: workflowstore.v1.LoadBatchResult.error:type_name -> workflowstore.v1.ItemError
 	35, // 48: workflowstore.v1.DeleteBatchRequest.items:type_name -> workflowstore.v1.DeleteBatchItem
-	57, // 49: workflowstore.v1.DeleteBatchRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
+	58, // 49: workflowstore.v1.DeleteBatchRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
 	37, // 50: workflowstore.v1.DeleteBatchResponse.results:type_name -> workflowstore.v1.DeleteBatchResult
 	26, // 51: workflowstore.v1.DeleteBatchResult.error:type_name -> workflowstore.v1.ItemError
-	57, // 52: workflowstore.v1.ExportRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
+	58, // 52: workflowstore.v1.ExportRequest.filter:type_name -> workflowstore.v1.WorkflowFilter
 	40, // 53: workflowstore.v1.ExportResponse.documents:type_name -> workflowstore.v1.StoredDocument
 	40, // 54: workflowstore.v1.ImportRequest.documents:type_name -> workflowstore.v1.StoredDocument
 	3,  // 55: workflowstore.v1.ImportRequest.on_conflict:type_name -> workflowstore.v1.OnConflict
@@ -4316,44 +4407,45 @@ var file_workflowstore_v1_workflow_store_proto_depIdxs = []int32{
 	4,  // 57: workflowstore.v1.ImportResult.outcome:type_name -> workflowstore.v1.ImportOutcome
 	26, // 58: workflowstore.v1.ImportResult.error:type_name -> workflowstore.v1.ItemError
 	5,  // 59: workflowstore.v1.GetInfoResponse.durability:type_name -> workflowstore.v1.Durability
-	49, // 60: workflowstore.v1.GetInfoResponse.bucket:type_name -> workflowstore.v1.BucketInfo
-	48, // 61: workflowstore.v1.GetInfoResponse.index:type_name -> workflowstore.v1.IndexInfo
-	46, // 62: workflowstore.v1.GetInfoResponse.retention:type_name -> workflowstore.v1.RetentionInfo
-	47, // 63: workflowstore.v1.RetentionInfo.rules:type_name -> workflowstore.v1.RetentionRule
-	58, // 64: workflowstore.v1.RetentionRule.status:type_name -> workflowstore.v1.WorkflowStatus
-	6,  // 65: workflowstore.v1.WorkflowStore.Save:input_type -> workflowstore.v1.SaveRequest
-	8,  // 66: workflowstore.v1.WorkflowStore.Update:input_type -> workflowstore.v1.UpdateRequest
-	10, // 67: workflowstore.v1.WorkflowStore.Load:input_type -> workflowstore.v1.LoadRequest
-	12, // 68: workflowstore.v1.WorkflowStore.List:input_type -> workflowstore.v1.ListRequest
-	20, // 69: workflowstore.v1.WorkflowStore.Watch:input_type -> workflowstore.v1.WatchRequest
-	23, // 70: workflowstore.v1.WorkflowStore.ListRevisions:input_type -> workflowstore.v1.ListRevisionsRequest
-	14, // 71: workflowstore.v1.WorkflowStore.Count:input_type -> workflowstore.v1.CountRequest
-	18, // 72: workflowstore.v1.WorkflowStore.Delete:input_type -> workflowstore.v1.DeleteRequest
-	27, // 73: workflowstore.v1.WorkflowStore.SaveBatch:input_type -> workflowstore.v1.SaveBatchRequest
-	31, // 74: workflowstore.v1.WorkflowStore.LoadBatch:input_type -> workflowstore.v1.LoadBatchRequest
-	34, // 75: workflowstore.v1.WorkflowStore.DeleteBatch:input_type -> workflowstore.v1.DeleteBatchRequest
-	38, // 76: workflowstore.v1.WorkflowStore.Export:input_type -> workflowstore.v1.ExportRequest
-	41, // 77: workflowstore.v1.WorkflowStore.Import:input_type -> workflowstore.v1.ImportRequest
-	44, // 78: workflowstore.v1.WorkflowStore.GetInfo:input_type -> workflowstore.v1.GetInfoRequest
-	7,  // 79: workflowstore.v1.WorkflowStore.Save:output_type -> workflowstore.v1.SaveResponse
-	9,  // 80: workflowstore.v1.WorkflowStore.Update:output_type -> workflowstore.v1.UpdateResponse
-	11, // 81: workflowstore.v1.WorkflowStore.Load:output_type -> workflowstore.v1.LoadResponse
-	13, // 82: workflowstore.v1.WorkflowStore.List:output_type -> workflowstore.v1.ListResponse
-	21, // 83: workflowstore.v1.WorkflowStore.Watch:output_type -> workflowstore.v1.WatchResponse
-	24, // 84: workflowstore.v1.WorkflowStore.ListRevisions:output_type -> workflowstore.v1.ListRevisionsResponse
-	15, // 85: workflowstore.v1.WorkflowStore.Count:output_type -> workflowstore.v1.CountResponse
-	19, // 86: workflowstore.v1.WorkflowStore.Delete:output_type -> workflowstore.v1.DeleteResponse
-	29, // 87: workflowstore.v1.WorkflowStore.SaveBatch:output_type -> workflowstore.v1.SaveBatchResponse
-	32, // 88: workflowstore.v1.WorkflowStore.LoadBatch:output_type -> workflowstore.v1.LoadBatchResponse
-	36, // 89: workflowstore.v1.WorkflowStore.DeleteBatch:output_type -> workflowstore.v1.DeleteBatchResponse
-	39, // 90: workflowstore.v1.WorkflowStore.Export:output_type -> workflowstore.v1.ExportResponse
-	42, // 91: workflowstore.v1.WorkflowStore.Import:output_type -> workflowstore.v1.ImportResponse
-	45, // 92: workflowstore.v1.WorkflowStore.GetInfo:output_type -> workflowstore.v1.GetInfoResponse
-	79, // [79:93] is the sub-list for method output_type
-	65, // [65:79] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	50, // 60: workflowstore.v1.GetInfoResponse.bucket:type_name -> workflowstore.v1.BucketInfo
+	49, // 61: workflowstore.v1.GetInfoResponse.index:type_name -> workflowstore.v1.IndexInfo
+	47, // 62: workflowstore.v1.GetInfoResponse.retention:type_name -> workflowstore.v1.RetentionInfo
+	46, // 63: workflowstore.v1.GetInfoResponse.room:type_name -> workflowstore.v1.RoomInfo
+	48, // 64: workflowstore.v1.RetentionInfo.rules:type_name -> workflowstore.v1.RetentionRule
+	59, // 65: workflowstore.v1.RetentionRule.status:type_name -> workflowstore.v1.WorkflowStatus
+	6,  // 66: workflowstore.v1.WorkflowStore.Save:input_type -> workflowstore.v1.SaveRequest
+	8,  // 67: workflowstore.v1.WorkflowStore.Update:input_type -> workflowstore.v1.UpdateRequest
+	10, // 68: workflowstore.v1.WorkflowStore.Load:input_type -> workflowstore.v1.LoadRequest
+	12, // 69: workflowstore.v1.WorkflowStore.List:input_type -> workflowstore.v1.ListRequest
+	20, // 70: workflowstore.v1.WorkflowStore.Watch:input_type -> workflowstore.v1.WatchRequest
+	23, // 71: workflowstore.v1.WorkflowStore.ListRevisions:input_type -> workflowstore.v1.ListRevisionsRequest
+	14, // 72: workflowstore.v1.WorkflowStore.Count:input_type -> workflowstore.v1.CountRequest
+	18, // 73: workflowstore.v1.WorkflowStore.Delete:input_type -> workflowstore.v1.DeleteRequest
+	27, // 74: workflowstore.v1.WorkflowStore.SaveBatch:input_type -> workflowstore.v1.SaveBatchRequest
+	31, // 75: workflowstore.v1.WorkflowStore.LoadBatch:input_type -> workflowstore.v1.LoadBatchRequest
+	34, // 76: workflowstore.v1.WorkflowStore.DeleteBatch:input_type -> workflowstore.v1.DeleteBatchRequest
+	38, // 77: workflowstore.v1.WorkflowStore.Export:input_type -> workflowstore.v1.ExportRequest
+	41, // 78: workflowstore.v1.WorkflowStore.Import:input_type -> workflowstore.v1.ImportRequest
+	44, // 79: workflowstore.v1.WorkflowStore.GetInfo:input_type -> workflowstore.v1.GetInfoRequest
+	7,  // 80: workflowstore.v1.WorkflowStore.Save:output_type -> workflowstore.v1.SaveResponse
+	9,  // 81: workflowstore.v1.WorkflowStore.Update:output_type -> workflowstore.v1.UpdateResponse
+	11, // 82: workflowstore.v1.WorkflowStore.Load:output_type -> workflowstore.v1.LoadResponse
+	13, // 83: workflowstore.v1.WorkflowStore.List:output_type -> workflowstore.v1.ListResponse
+	21, // 84: workflowstore.v1.WorkflowStore.Watch:output_type -> workflowstore.v1.WatchResponse
+	24, // 85: workflowstore.v1.WorkflowStore.ListRevisions:output_type -> workflowstore.v1.ListRevisionsResponse
+	15, // 86: workflowstore.v1.WorkflowStore.Count:output_type -> workflowstore.v1.CountResponse
+	19, // 87: workflowstore.v1.WorkflowStore.Delete:output_type -> workflowstore.v1.DeleteResponse
+	29, // 88: workflowstore.v1.WorkflowStore.SaveBatch:output_type -> workflowstore.v1.SaveBatchResponse
+	32, // 89: workflowstore.v1.WorkflowStore.LoadBatch:output_type -> workflowstore.v1.LoadBatchResponse
+	36, // 90: workflowstore.v1.WorkflowStore.DeleteBatch:output_type -> workflowstore.v1.DeleteBatchResponse
+	39, // 91: workflowstore.v1.WorkflowStore.Export:output_type -> workflowstore.v1.ExportResponse
+	42, // 92: workflowstore.v1.WorkflowStore.Import:output_type -> workflowstore.v1.ImportResponse
+	45, // 93: workflowstore.v1.WorkflowStore.GetInfo:output_type -> workflowstore.v1.GetInfoResponse
+	80, // [80:94] is the sub-list for method output_type
+	66, // [66:80] is the sub-list for method input_type
+	66, // [66:66] is the sub-list for extension type_name
+	66, // [66:66] is the sub-list for extension extendee
+	0,  // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_workflowstore_v1_workflow_store_proto_init() }
@@ -4386,13 +4478,14 @@ func file_workflowstore_v1_workflow_store_proto_init() {
 	}
 	file_workflowstore_v1_workflow_store_proto_msgTypes[22].OneofWrappers = []any{}
 	file_workflowstore_v1_workflow_store_proto_msgTypes[29].OneofWrappers = []any{}
+	file_workflowstore_v1_workflow_store_proto_msgTypes[40].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_workflowstore_v1_workflow_store_proto_rawDesc), len(file_workflowstore_v1_workflow_store_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   46,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -12,7 +12,7 @@
 
 from workflowstore.client._async_client import AsyncClient
 from workflowstore.client._changes import ChangeKind, WorkflowChange, WorkflowRevision
-from workflowstore.client._info import BucketInfo, Durability, IndexInfo, RetentionInfo, StoreInfo
+from workflowstore.client._info import BucketInfo, Durability, IndexInfo, RetentionInfo, RoomInfo, StoreInfo
 from workflowstore.client._results import CountGroup, DeletedBatch, ListChunk, WorkflowCount
 from workflowstore.client._selection import OrderBy, WorkflowFilter
 from workflowstore.client._state import (
@@ -89,6 +89,7 @@ __all__ = [
     "RevisionForgottenError",
     "RevisionMismatchError",
     "RevisionNotReachedError",
+    "RoomInfo",
     "StateTooLargeError",
     "StorageFullError",
     "StoreInfo",

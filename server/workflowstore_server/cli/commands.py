@@ -10,6 +10,7 @@ import click
 
 from workflowstore_server import __version__
 from workflowstore_server.cli import (
+    buckets,
     completion,
     deletes,
     exports,
@@ -72,6 +73,7 @@ for command in (
     status.info,
     status.health,
     index.index,
+    buckets.bucket,
     completion.completion,
 ):
     group.add_command(command)

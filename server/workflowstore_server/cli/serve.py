@@ -36,6 +36,17 @@ def option_of(setting: Setting) -> click.Option:
     )
 
 
+def config_option() -> click.Option:
+    """The flag that names a file with settings."""
+    return click.Option(
+        ["--config", "config_file"],
+        type=click.Path(path_type=Path),
+        envvar="WORKFLOWSTORE_CONFIG",
+        metavar="FILE",
+        help="File with settings (TOML).  [env: WORKFLOWSTORE_CONFIG]",
+    )
+
+
 def _type_of(setting: Setting) -> click.ParamType[Any]:
     match setting.kind:
         case "boolean":
@@ -115,13 +126,7 @@ serve = click.Command(
     short_help="Run the server.",
     params=[
         *(option_of(setting) for setting in SETTINGS),
-        click.Option(
-            ["--config", "config_file"],
-            type=click.Path(path_type=Path),
-            envvar="WORKFLOWSTORE_CONFIG",
-            metavar="FILE",
-            help="File with settings (TOML).  [env: WORKFLOWSTORE_CONFIG]",
-        ),
+        config_option(),
     ],
 )
 

@@ -10,7 +10,7 @@ from workflowstore_server.cli.endings import CommandFailed, ExitCode
 from workflowstore_server.cli.output import JsonLines, print_fields
 
 if TYPE_CHECKING:
-    from workflowstore import IndexInfo, RetentionInfo, StoreInfo
+    from workflowstore import IndexInfo, RetentionInfo, RoomInfo, StoreInfo
 
 
 INDEX_KEY: Final = "workflowstore-index"
@@ -88,6 +88,13 @@ def _marker_words(retention: "RetentionInfo") -> str:
     )
 
 
+def _room_words(room: "RoomInfo") -> str:
+    disk = f"{room.disk_free_bytes} bytes left on the disk; " if room.disk_free_bytes is not None else ""
+    if room.full:
+        return f"{disk}none, writes are refused: {room.full}"
+    return f"{disk}writes are taken" + (f", but {room.low}" if room.low else "")
+
+
 def _span(seconds: float) -> str:
     """A length of time in the largest unit of which it is a whole number."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
@@ -132,5 +139,6 @@ def _fields(found: "StoreInfo") -> list[tuple[str, str]]:
         ("index", _index_words(found.index)),
         ("retention", _retention_words(found.retention)),
         ("delete markers", _marker_words(found.retention)),
+        ("room", _room_words(found.room)),
         ("largest state", f"{found.document_bytes_max} bytes"),
     ]

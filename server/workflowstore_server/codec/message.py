@@ -19,6 +19,7 @@ from workflowstore_server.model.state import (
     IndexInfo,
     MalformedEntry,
     RetentionInfo,
+    Room,
     StoredState,
     Summary,
     WorkflowState,
@@ -348,6 +349,16 @@ def encode_retention(info: RetentionInfo) -> workflow_store_pb2.RetentionInfo:
         delete_marker_seconds=info.delete_marker_seconds,
         deleted_count=info.deleted_count,
         compacted_count=info.compacted_count,
+    )
+
+
+def encode_room(room: Room) -> workflow_store_pb2.RoomInfo:
+    """Return the message for the room that there is for writes."""
+    return workflow_store_pb2.RoomInfo(
+        full=room.full,
+        low=room.low,
+        disk_free_bytes=room.disk_free_bytes,
+        disk_reserve_bytes=room.disk_reserve_bytes,
     )
 
 

@@ -65,6 +65,9 @@ SETTINGS: Final = (
     Setting("replicas", "integer", "Copies in the NATS cluster of a bucket created here.", 1, "N", 1, REPLICAS_MAX),
     Setting("atomic-batches", "boolean", "Allow atomic batches in a bucket created here.", False),
     Setting(
+        "bucket-bytes-max", "integer", "Bytes a bucket created here may hold; 0 = no limit of its own.", 0, "BYTES", 0,
+    ),
+    Setting(
         "index", "choice", "Where the index for lists and counts is kept: in --data-dir, or in memory.", "disk",
         choices=("disk", ":memory:"),
     ),
@@ -87,6 +90,10 @@ SETTINGS: Final = (
     Setting(
         "data-bytes-max", "integer", "Bytes the embedded nats-server may store before it refuses writes.",
         64 * 1024**3, "BYTES", 1024**2,
+    ),
+    Setting(
+        "disk-reserve-bytes", "integer", "Bytes left free on the disk of --data-dir; with less, writes are refused.",
+        256 * 1024**2, "BYTES", 16 * 1024**2,
     ),
     Setting("reflection", "boolean", "Describe the API to tools such as grpcurl.", True),
     Setting("calls-max", "integer", "Calls with one reply at once; more are refused.", 2048, "N", 1, 1_000_000),

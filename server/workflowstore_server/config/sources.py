@@ -198,7 +198,7 @@ def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
     for key in ("nats_creds", "nats_tls_ca", "nats_tls_cert", "nats_tls_key", "nats_monitor_url"):
         if key in given and not external:
             raise ConfigurationError(f"--{key.replace('_', '-')} is for a NATS server named with --nats-url; name one")
-    for key in ("nats_server", "data_bytes_max"):
+    for key in ("nats_server", "data_bytes_max", "disk_reserve_bytes"):
         if key in given and external:
             name = key.replace("_", "-")
             raise ConfigurationError(
@@ -227,7 +227,13 @@ def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
 def _compose(values: Mapping[str, Any]) -> Config:
     return Config(
         buckets=values["bucket"],
-        bucket=BucketOptions(values["create_buckets"], values["history"], values["replicas"], values["atomic_batches"]),
+        bucket=BucketOptions(
+            values["create_buckets"],
+            values["history"],
+            values["replicas"],
+            values["atomic_batches"],
+            values["bucket_bytes_max"],
+        ),
         service=ServiceOptions(
             values["listen"],
             values["reflection"],
@@ -249,7 +255,7 @@ def _compose(values: Mapping[str, Any]) -> Config:
             values["delete_markers_kept"],
         ),
         retention=RetentionOptions(values["retention"] or {}),
-        embedded=EmbeddedOptions(values["nats_server"], values["data_bytes_max"]),
+        embedded=EmbeddedOptions(values["nats_server"], values["data_bytes_max"], values["disk_reserve_bytes"]),
         log_format=values["log_format"],
         log_level=values["log_level"],
     )

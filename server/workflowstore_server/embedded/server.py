@@ -31,6 +31,14 @@ HEALTHY_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.005
 MIB: Final = 1024 * 1024
 
+RESERVE_BYTES: Final = 256 * MIB
+"""What is kept free: 125 MiB that are written between two looks, 64 MiB that stay of the index's write-ahead log
+(index.database.LOG_BYTES_KEPT), 40 MiB of nats-server's logs (3 old ones and the current one, of 10 MiB), and two
+blocks of 8 MiB in which nats-server makes one of its files anew (nats-server 2.15, filestore.go)."""
+
+RESERVE_BYTES_MIN: Final = 16 * MIB
+"""Two blocks of 8 MiB. With nothing left nats-server does not even start, and then nothing could be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedOptions:
@@ -41,6 +49,9 @@ class EmbeddedOptions:
 
     file_store_bytes_max: int = 64 * 1024 * MIB
     """The most bytes that all buckets together may take on disk. Beyond it writes are refused, reads go on."""
+
+    reserve_bytes: int = RESERVE_BYTES
+    """What is kept free on the disk: with less left writes are refused, reads and deletes go on."""
 
 
 class EmbeddedServerFailed(Exception):

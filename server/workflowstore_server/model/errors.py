@@ -95,10 +95,14 @@ class StateTooLarge(StoreError):
 
 @dataclass(eq=False)
 class StorageFull(StoreError):
-    """The storage has no room; nothing was written. `detail` is the storage's own error."""
+    """The storage has no room; nothing was written. `detail` is the storage's own error, or what was found instead.
+
+    `outcome` is UNKNOWN where an earlier attempt at the same write may have been applied and cannot be looked up.
+    """
 
     bucket: str
     detail: str
+    outcome: Outcome | None = None
 
 
 @dataclass(eq=False)

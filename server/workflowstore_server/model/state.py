@@ -149,6 +149,22 @@ class BucketInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """Whether there is room for what is written. The texts are for callers, and have no figures that change."""
+
+    full: str = ""
+    """Why what stores a state is refused. Empty = it is taken."""
+    frozen: bool = False
+    """Whether delete markers are refused as well, which make room and take little of it themselves."""
+    low: str = ""
+    """What will be full soon. Empty = nothing that is known of."""
+    disk_free_bytes: int | None = None
+    """What is left of the disk. None = it is somebody else's."""
+    disk_reserve_bytes: int = 0
+    """What has to be left of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class RetentionInfo:
     """What a server removes from a bucket by itself, and has removed since it started."""
 

@@ -22,6 +22,10 @@ from workflowstore_server.service.servicer import Servicer
 
 SERVICE: Final = workflow_store_pb2.DESCRIPTOR.services_by_name["WorkflowStore"].full_name
 
+WRITES: Final = f"{SERVICE}/writes"
+"""What the health service calls writes. A name of its own: a load balancer that looks at the others goes on to send
+reads to a server whose disk is full."""
+
 QUIET_SECONDS: Final = 0.05
 QUIET_ATTEMPTS_MAX: Final = 4
 """A drained server waits for so long a time in which no call arrives, and for so many of them at the most. Not for
@@ -84,11 +88,11 @@ class Service:
         await self._server.start()
         await self.set_serving(serving=False)
 
-    async def set_serving(self, *, serving: bool) -> None:
-        """Tell the health service's clients whether calls can succeed."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", SERVICE):
-            await self._health.set(name, status)
+    async def set_serving(self, *, serving: bool, writing: bool = True) -> None:
+        """Tell the health service's clients whether calls can succeed, and whether writes can."""
+        for name, well in (("", serving), (SERVICE, serving), (WRITES, serving and writing)):
+            statuses = health_pb2.HealthCheckResponse
+            await self._health.set(name, statuses.SERVING if well else statuses.NOT_SERVING)
 
     async def drain(self) -> None:
         """Refuse new calls, let running ones finish, and cut off what the drain time does not suffice for.

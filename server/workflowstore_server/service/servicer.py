@@ -212,6 +212,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
             document_bytes_max=store.document_bytes_max,
             index=message.encode_index(self._index(request.bucket).info(info.store_revision)),
             retention=message.encode_retention(self._index(request.bucket).janitor.info()),
+            room=message.encode_room(store.room),
         )
 
     def _state_to_save(self, request: pb.SaveRequest) -> WorkflowState:

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from workflowstore_server.model.state import BucketInfo, Consistency, StoredState, WorkflowState
+from workflowstore_server.model.state import BucketInfo, Consistency, Room, StoredState, WorkflowState
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,11 @@ class StateStore(Protocol):
     @property
     def document_bytes_max(self) -> int:
         """The most bytes that a stored document may have."""
+        ...
+
+    @property
+    def room(self) -> Room:
+        """Whether there is room for what is written."""
         ...
 
     async def save(

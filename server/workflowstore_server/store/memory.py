@@ -19,7 +19,7 @@ from workflowstore_server.model.errors import (
     WorkflowNotFound,
 )
 from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
-from workflowstore_server.model.state import BucketInfo, Consistency, MalformedEntry, StoredState, WorkflowState
+from workflowstore_server.model.state import BucketInfo, Consistency, MalformedEntry, Room, StoredState, WorkflowState
 from workflowstore_server.store import Change, Changes, Deleted, Draft, Saved, StorePosition
 
 CHANGES_MAX: Final = 256
@@ -34,6 +34,7 @@ class MemoryStore:
         self.document_bytes_max = DOCUMENT_BYTES_MAX
         self.identity = "2026-01-01T00:00:00Z"
         self.session = 0
+        self.room = Room()
         self._revision = 0
         self._entries: dict[str, Change] = {}
         self._written: dict[str, int] = {}

@@ -79,6 +79,20 @@ class RetentionInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoomInfo:
+    """Whether there is room for what is written to a bucket."""
+
+    full: str
+    """Why writes that store a state are refused at the moment, as `StorageFullError`. Empty = they are taken."""
+    low: str
+    """What will be full soon. Empty = nothing that the server knows of."""
+    disk_free_bytes: int | None
+    """What is left on the disk of the embedded NATS server. None = not known: the NATS server is another one."""
+    disk_reserve_bytes: int
+    """What the server leaves free on that disk: with less, it refuses writes. 0 = none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreInfo:
     """What a server is, and how durable a write to one of its buckets is."""
 
@@ -99,3 +113,5 @@ class StoreInfo:
     """The index of the bucket asked for."""
     retention: RetentionInfo
     """What the server removes from the bucket asked for by itself."""
+    room: RoomInfo
+    """Whether there is room for what is written to the bucket asked for."""

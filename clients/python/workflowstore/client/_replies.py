@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from workflowstore.client import _messages
 from workflowstore.client._changes import ChangeKind, WorkflowChange, WorkflowRevision
-from workflowstore.client._info import BucketInfo, Durability, IndexInfo, RetentionInfo, StoreInfo
+from workflowstore.client._info import BucketInfo, Durability, IndexInfo, RetentionInfo, RoomInfo, StoreInfo
 from workflowstore.client._results import CountGroup, DeletedBatch, ListChunk, WorkflowCount
 from workflowstore.client._state import WorkflowState, WorkflowStatus, WorkflowView
 from workflowstore.client._status import item_error
@@ -197,7 +197,7 @@ def imported(reply: workflow_store_pb2.ImportResponse) -> list[ImportResult]:
 
 
 def info(reply: workflow_store_pb2.GetInfoResponse) -> StoreInfo:
-    bucket, index, retention = reply.bucket, reply.index, reply.retention
+    bucket, index, retention, room = reply.bucket, reply.index, reply.retention, reply.room
     return StoreInfo(
         server_version=reply.server_version,
         nats_server_version=reply.nats_server_version,
@@ -232,6 +232,12 @@ def info(reply: workflow_store_pb2.GetInfoResponse) -> StoreInfo:
             delete_marker_seconds=retention.delete_marker_seconds,
             deleted_count=retention.deleted_count,
             compacted_count=retention.compacted_count,
+        ),
+        room=RoomInfo(
+            full=room.full,
+            low=room.low,
+            disk_free_bytes=room.disk_free_bytes if room.HasField("disk_free_bytes") else None,
+            disk_reserve_bytes=room.disk_reserve_bytes,
         ),
     )
 

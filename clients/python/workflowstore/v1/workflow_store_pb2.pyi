@@ -1758,6 +1758,7 @@ class GetInfoResponse(_message.Message):
     DOCUMENT_BYTES_MAX_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     RETENTION_FIELD_NUMBER: _builtins.int
+    ROOM_FIELD_NUMBER: _builtins.int
     server_version: _builtins.str
     """Version of this server."""
     nats_server_version: _builtins.str
@@ -1786,6 +1787,10 @@ class GetInfoResponse(_message.Message):
     def retention(self) -> Global___RetentionInfo:
         """What the server removes from the bucket by itself."""
 
+    @_builtins.property
+    def room(self) -> Global___RoomInfo:
+        """Whether there is room for what is written."""
+
     def __init__(
         self,
         *,
@@ -1799,14 +1804,53 @@ class GetInfoResponse(_message.Message):
         document_bytes_max: _builtins.int = ...,
         index: Global___IndexInfo | None = ...,
         retention: Global___RetentionInfo | None = ...,
+        room: Global___RoomInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "index", b"index", "retention", b"retention"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "index", b"index", "retention", b"retention", "room", b"room"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "buckets", b"buckets", "document_bytes_max", b"document_bytes_max", "durability", b"durability", "index", b"index", "nats_embedded", b"nats_embedded", "nats_server_version", b"nats_server_version", "retention", b"retention", "server_version", b"server_version", "store_revision", b"store_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "buckets", b"buckets", "document_bytes_max", b"document_bytes_max", "durability", b"durability", "index", b"index", "nats_embedded", b"nats_embedded", "nats_server_version", b"nats_server_version", "retention", b"retention", "room", b"room", "server_version", b"server_version", "store_revision", b"store_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetInfoResponse: _TypeAlias = GetInfoResponse  # noqa: Y015
+
+@_typing.final
+class RoomInfo(_message.Message):
+    """RoomInfo tells whether there is room for what is written to a bucket."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FULL_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_RESERVE_BYTES_FIELD_NUMBER: _builtins.int
+    full: _builtins.str
+    """Why writes that store a state are refused at the moment, as ERROR_REASON_STORAGE_FULL. Empty = they are taken. Reads
+    go on, and writes are taken again when there is room, without anybody's help.
+    """
+    low: _builtins.str
+    """What will be full soon. Empty = nothing that this server knows of."""
+    disk_free_bytes: _builtins.int
+    """Bytes that are left on the disk of the embedded NATS server. Absent = not known: the NATS server is another one."""
+    disk_reserve_bytes: _builtins.int
+    """Bytes that this server leaves free on that disk: with less, it refuses writes. 0 = none."""
+    def __init__(
+        self,
+        *,
+        full: _builtins.str = ...,
+        low: _builtins.str = ...,
+        disk_free_bytes: _builtins.int | None = ...,
+        disk_reserve_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_disk_free_bytes", b"_disk_free_bytes", "disk_free_bytes", b"disk_free_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_disk_free_bytes", b"_disk_free_bytes", "disk_free_bytes", b"disk_free_bytes", "disk_reserve_bytes", b"disk_reserve_bytes", "full", b"full", "low", b"low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__disk_free_bytes: _TypeAlias = _typing.Literal["disk_free_bytes"]  # noqa: Y015
+    _WhichOneofArgType__disk_free_bytes: _TypeAlias = _typing.Literal["_disk_free_bytes", b"_disk_free_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__disk_free_bytes) -> _WhichOneofReturnType__disk_free_bytes | None: ...
+
+Global___RoomInfo: _TypeAlias = RoomInfo  # noqa: Y015
 
 @_typing.final
 class RetentionInfo(_message.Message):

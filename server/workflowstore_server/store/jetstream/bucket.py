@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, NoReturn
 
@@ -17,10 +17,12 @@ from workflowstore_server.model.errors import (
     Outcome,
     StorageUnavailable,
 )
+from workflowstore_server.model.state import Room
 from workflowstore_server.store import Change
 from workflowstore_server.store.jetstream import stream
 from workflowstore_server.store.jetstream.connection import Connection
 from workflowstore_server.store.jetstream.link import Link, NoRespondersError, NotSentError, UnansweredError
+from workflowstore_server.store.jetstream.room import BucketRoom
 from workflowstore_server.store.jetstream.stream import Acknowledgement, ApiError, Batch, Names, StreamInfo
 from workflowstore_server.store.jetstream.writer import Writer
 
@@ -72,12 +74,19 @@ class BucketOptions:
     allow_atomic: bool = False
     """Allow atomic batches (NATS 2.12). A Go provider's bucket does not, and one that starts later takes it back."""
 
+    max_bytes: int = 0
+    """The most bytes it may hold, on each replica. Beyond it writes are refused, reads go on. 0 = no limit of its own,
+    which a Go provider that starts later goes back to."""
+
 
 class Bucket:
     """One bucket: reads, writes and its description, over whatever link the connection has at the moment."""
 
-    def __init__(self, connection: Connection, name: str, options: BucketOptions) -> None:
+    def __init__(
+        self, connection: Connection, name: str, options: BucketOptions, disk: Callable[[], Room] = Room
+    ) -> None:
         self.names = Names(name)
+        self._room = BucketRoom(disk)
         self._connection = connection
         self._options = options
         self._writer = Writer(connection)
@@ -92,6 +101,11 @@ class Bucket:
     def name(self) -> str:
         """Its name."""
         return self.names.bucket
+
+    @property
+    def room(self) -> Room:
+        """Whether there is room for what is written, as far as is known here."""
+        return self._room.room(self.described)
 
     @property
     def max_payload_bytes(self) -> int:
@@ -154,6 +168,7 @@ class Bucket:
             ("history", self._options.history, config.max_msgs_per_subject),
             ("replicas", self._options.replicas, config.num_replicas),
             ("atomic batches", self._options.allow_atomic, config.allow_atomic),
+            ("max_bytes", self._options.max_bytes, max(0, config.max_bytes)),
         ):
             if self._options.create and wanted != found:
                 log.warning(
@@ -162,6 +177,26 @@ class Bucket:
                 )  # fmt: skip
         if config.storage != "file" or config.persist_mode == "async":
             log.warning("bucket %s does not keep acknowledged writes on disk", self.name)
+        if config.discard != "new" and (config.max_bytes > 0 or config.max_msgs > 0):
+            log.warning(
+                "bucket %s removes its oldest workflows when it is full, instead of refusing writes; change that with: "
+                "nats stream edit %s --discard new",
+                self.name, self.names.stream,
+            )  # fmt: skip
+
+    async def create(self) -> bool:
+        """Create the bucket; False = it is there already.
+
+        Raises: StorageUnavailable.
+        """
+        return await self._find() is None and await self._create()
+
+    async def differences(self) -> list[tuple[str, object, object]]:
+        """In what the bucket differs from one that would be created: each setting, as it would be and as it is.
+
+        Raises: StorageUnavailable.
+        """
+        return stream.differences(self._creation(), await self._ask(self.names.info, b""))
 
     async def describe(self) -> StreamInfo:
         """Ask the stream's leader what the bucket is like now.
@@ -175,10 +210,13 @@ class Bucket:
 
         Raises: StorageUnavailable with its outcome, BucketNotFound, BucketRecreated.
         """
+        if refusal := self._room.refusal(document):
+            return Acknowledgement(error=refusal)
         subject = self.names.subject(key)
         for attempt in range(1, NO_RESPONDERS_ATTEMPTS + 1):
             try:
                 acknowledgement = stream.acknowledgement(await self._writer.write(subject, document, headers))
+                self._room.hear(document, acknowledgement.error)
                 self._see(acknowledgement.seq)
                 return acknowledgement
             except NotSentError as error:
@@ -197,6 +235,8 @@ class Bucket:
 
         Raises: StorageUnavailable with its outcome, BucketNotFound, BucketRecreated.
         """
+        if refusal := self._room.refusal(messages[0].document):
+            return Acknowledgement(error=refusal)
         async with self._atomic_batches:
             for attempt in range(1, NO_RESPONDERS_ATTEMPTS + 1):
                 try:
@@ -231,6 +271,7 @@ class Bucket:
             if reply.data:
                 break
         acknowledgement = stream.acknowledgement(reply)
+        self._room.hear(messages[0].document, acknowledgement.error)
         self._see(acknowledgement.seq)
         return acknowledgement
 
@@ -362,24 +403,29 @@ class Bucket:
             self._max_payload_bytes = self._connection.link.max_payload_bytes
         return described
 
-    async def _create(self) -> None:
+    def _creation(self) -> bytes:
+        return self.names.creation(
+            history=self._options.history,
+            replicas=self._options.replicas,
+            allow_atomic=self._options.allow_atomic,
+            max_bytes=self._options.max_bytes,
+        )
+
+    async def _create(self) -> bool:
+        """Create the bucket; False = somebody was faster."""
         if not self._options.create:
             raise BucketNotFound(self.name)
         async with self._creating:
             # Somebody else may have been faster, in this process or in another one.
             if await self._find() is not None:
-                return
-            request = self.names.creation(
-                history=self._options.history,
-                replicas=self._options.replicas,
-                allow_atomic=self._options.allow_atomic,
-            )
-            answer = stream.stream_info(await self._ask(self.names.create, request))
+                return False
+            answer = stream.stream_info(await self._ask(self.names.create, self._creation()))
             if isinstance(answer, ApiError):
                 if answer.err_code == stream.STREAM_NAME_IN_USE and await self._find() is not None:
-                    return
+                    return False
                 raise StorageUnavailable(self.name, f"cannot create the bucket: {answer}")
             self._note(answer)
+            return True
 
     async def _miss(self) -> NoReturn:
         """Deal with a bucket that was deleted underneath: make it again, and say that its content is gone."""

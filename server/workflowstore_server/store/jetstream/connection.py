@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,17 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import nats.errors
 from nats.aio.client import Client
 
-from workflowstore_server.store.jetstream.link import Link, NotSentError, UnansweredError
+from workflowstore_server.store.jetstream.link import Link, NotSentError
 
 log = logging.getLogger(__name__)
+
+INBOX_PREFIX: Final = "_INBOX_workflowstore"
+"""What the subjects begin with to which NATS replies: one of ours, so that a permission can name it."""
+
+REFUSAL: Final = re.compile(r'permissions violation for publish to "([^"]+)"')
+INBOX_REFUSAL: Final = "permissions violation for subscription"
+TOLD_MAX: Final = 1000
+"""Refused subjects that the log has been told of and is not told of again; each key is one."""
 
 DISPOSE_SECONDS_MAX: Final = 0.5
 CHECK_SECONDS: Final = 0.25
@@ -113,6 +122,7 @@ class OwnedConnection:
         self._client: Client | None = None
         self._lost = asyncio.Event()
         self._discovered: list[str] = []
+        self._told: set[str] = set()
 
     @property
     def link(self) -> Link:
@@ -177,8 +187,7 @@ class OwnedConnection:
             if connecting:
                 refusals.append(error)
             else:
-                # The server's remark on a request (a permission that is missing, say); its caller sees a timeout only.
-                log.warning("NATS: %s", _words(error))
+                self._hear(_words(error))
 
         _check_credentials(options.credentials_file)
         addresses, credential = _split(self._addresses())
@@ -200,12 +209,19 @@ class OwnedConnection:
                     ping_interval=options.ping_interval_seconds,
                     max_outstanding_pings=2,
                     pending_size=0,
+                    inbox_prefix=INBOX_PREFIX,
                     **credential,  # type: ignore[arg-type]
                     user_credentials=str(options.credentials_file) if options.credentials_file else None,
                     tls=self._tls,
                     error_cb=hear,
                     closed_cb=self._on_closed,
                 )
+                link = Link(client, options.request_timeout_seconds)
+                await link.open()
+                # What NATS has to say to that comes before its second answer; the first ping may overtake what nats-py
+                # has still to send.
+                await client.flush()
+                await client.flush()
         except Exception as error:
             await _dispose(client)
             # "No servers" hides why each of them was not to be had, and a credentials file can fail in any way.
@@ -214,16 +230,24 @@ class OwnedConnection:
         except asyncio.CancelledError:
             await _dispose(client)
             raise
+        if any(INBOX_REFUSAL in _words(refusal) for refusal in refusals):
+            await _dispose(client)
+            raise CannotConnect(f"NATS does not permit this server to subscribe to {INBOX_PREFIX}.>; see docs/nats.md")
         connecting = False
         self._client = client
         self._discovered = [address.geturl() for address in client.discovered_servers]
-        link = Link(client, options.request_timeout_seconds)
-        try:
-            await link.open()
-        except (NotSentError, UnansweredError) as error:
-            await _dispose(client)
-            raise CannotConnect(_words(error)) from error
         self._link = link
+
+    def _hear(self, words: str) -> None:
+        """Deal with the server's remark on what was sent."""
+        refused = REFUSAL.search(words)
+        if refused is not None and self._link is not None:
+            words = f"publishing to {self._link.refuse(refused[1])} is not permitted; see docs/nats.md"
+        if words not in self._told:
+            if len(self._told) >= TOLD_MAX:
+                self._told.clear()
+            self._told.add(words)
+            log.warning("NATS: %s", words)
 
     async def _on_closed(self) -> None:
         link, self._link = self._link, None

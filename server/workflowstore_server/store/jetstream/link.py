@@ -23,6 +23,10 @@ class NotSentError(Exception):
     """The request did not leave this process: whatever it asked for has not happened and will not."""
 
 
+class NotPermittedError(NotSentError):
+    """NATS does not permit to ask for it: it has not happened and will not."""
+
+
 class UnansweredError(Exception):
     """The request left and no reply came: what it asked for may have happened."""
 
@@ -52,9 +56,10 @@ def _sending() -> Iterator[None]:
 class _Waiter:
     """The replies to one request, up to the one that ends them."""
 
-    __slots__ = ("_future", "_many", "_messages")
+    __slots__ = ("_future", "_many", "_messages", "subject")
 
-    def __init__(self, future: "asyncio.Future[Replies]", *, many: bool) -> None:
+    def __init__(self, future: "asyncio.Future[Replies]", subject: str, *, many: bool) -> None:
+        self.subject = subject
         self._future = future
         self._many = many
         self._messages: Replies = []
@@ -208,7 +213,7 @@ class Link:
     ) -> None:
         """Send a request whose replies, or whose failure, `future` gets; see `request`."""
         token = str(next(self._tokens))
-        waiter = self._waiters[token] = _Waiter(future, many=many)
+        waiter = self._waiters[token] = _Waiter(future, subject, many=many)
         timer = future.get_loop().call_later(timeout_seconds or self._timeout, waiter.expire)
 
         def forget(_: "asyncio.Future[Replies]") -> None:
@@ -238,6 +243,16 @@ class Link:
         for receiver in self._receivers:
             if receiver is not asyncio.current_task():
                 receiver.cancel()
+
+    def refuse(self, subject: str) -> str:
+        """Fail the requests to a subject that NATS has refused, and return it as they wrote it.
+
+        nats-py tells it in small letters. Until NATS said so nobody would answer.
+        """
+        for waiter in [waiter for waiter in self._waiters.values() if waiter.subject.lower() == subject]:
+            subject = waiter.subject
+            waiter.fail(NotPermittedError(f"NATS does not permit this server to publish to {subject}"))
+        return subject
 
     def _note_receiver(self) -> None:
         if task := asyncio.current_task():

@@ -1,16 +1,19 @@
-"""The only place that knows how a NATS server reports its own configuration (its `/varz`)."""
+"""The only place that knows how a NATS server reports on itself: its configuration, its health, what it stores."""
 
 import asyncio
 import http.client
 import urllib.request
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from workflowstore_server.model.state import Durability
 from workflowstore_server.store.jetstream.connection import CannotConnect, NatsOptions, OwnedConnection
 from workflowstore_server.store.jetstream.link import NoRespondersError, NotSentError, UnansweredError
+
+WRITE_ERROR: Final = "write error"
+"""In the words of a nats-server one of whose streams takes no writes any more, because one has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,24 @@ async def over_system_account(address: str, user: str, password: str) -> ServerR
     finally:
         await connection.close()
     return _report(msgspec.json.decode(reply.data)["data"])
+
+
+async def condition(connection: OwnedConnection) -> tuple[str, int]:
+    """Ask a server, through a user of its system account, what it has failed to write and how much it stores.
+
+    The first is empty when it has failed at nothing, the second is bytes.
+
+    Raises: CannotConnect when it does not answer.
+    """
+    try:
+        health = await connection.link.request("$SYS.REQ.SERVER.PING.HEALTHZ", b"{}")
+        usage = await connection.link.request("$SYS.REQ.SERVER.PING.JSZ", b"{}")
+    except (NoRespondersError, NotSentError, UnansweredError) as error:
+        raise CannotConnect("the embedded nats-server does not report on itself") from error
+    said = msgspec.json.decode(health.data)["data"].get("error", "")
+    # It is not well either while it starts, and says what is wrong in words alone (nats-server 2.15, stream.go).
+    write_error = said if WRITE_ERROR in said else ""
+    return write_error, msgspec.json.decode(usage.data)["data"]["storage"]
 
 
 async def over_monitor(url: str) -> ServerReport:

@@ -24,7 +24,7 @@ from workflowstore_server.model.errors import (
     WorkflowNotFound,
 )
 from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
-from workflowstore_server.model.state import BucketInfo, Consistency, MalformedEntry, StoredState, WorkflowState
+from workflowstore_server.model.state import BucketInfo, Consistency, MalformedEntry, Room, StoredState, WorkflowState
 from workflowstore_server.store import Change, Changes, Deleted, Draft, Saved, StorePosition
 from workflowstore_server.store.jetstream import announcer, stream
 from workflowstore_server.store.jetstream.bucket import Bucket, BucketOptions, Message
@@ -53,8 +53,15 @@ HEADER_BYTES_MAX: Final = 1024
 class JetStreamStore:
     """A `StateStore` in a JetStream KV bucket."""
 
-    def __init__(self, connection: Connection, bucket: str, options: BucketOptions | None = None) -> None:
-        self._bucket = Bucket(connection, bucket, options or BucketOptions())
+    def __init__(
+        self,
+        connection: Connection,
+        bucket: str,
+        options: BucketOptions | None = None,
+        disk: Callable[[], Room] = Room,
+    ) -> None:
+        """`disk` tells of the disk that the bucket lies on; nothing is known of that of a NATS server elsewhere."""
+        self._bucket = Bucket(connection, bucket, options or BucketOptions(), disk)
         self._freshness = Freshness(self._bucket)
         self._readers = {
             consistency: LastMessageReader(self._bucket, self._freshness, consistency) for consistency in Consistency
@@ -105,6 +112,10 @@ class JetStreamStore:
         return min(DOCUMENT_BYTES_MAX, self._bucket.max_payload_bytes - HEADER_BYTES_MAX)
 
     @property
+    def room(self) -> Room:
+        return self._bucket.room
+
+    @property
     def nats_server_version(self) -> str:
         """Version of the NATS server; empty while disconnected."""
         return self._bucket.server_version
@@ -153,7 +164,10 @@ class JetStreamStore:
                 first = acknowledgement.seq - len(drafts) + 1
                 saved = zip(drafts, documents, strict=True)
                 return [Saved(first + n, draft.state, len(encoded)) for n, (draft, encoded) in enumerate(saved)]
-            if error.err_code == stream.ATOMIC_DUPLICATE:
+            if error.err_code == stream.FROZEN:
+                raise self._refused(error, repeatable=any(draft.write_id for draft in drafts))
+            # What has filled the storage may have been the first attempt.
+            if error.err_code == stream.ATOMIC_DUPLICATE or error.is_storage_full():
                 earlier = await asyncio.gather(*[self._repeats.earlier(draft.write_id) for draft in drafts])
                 if all(earlier):
                     return [
@@ -426,6 +440,8 @@ class JetStreamStore:
             if error.err_code != stream.DUPLICATE_IN_PROCESS:
                 break
             await asyncio.sleep(PASSING_WAIT_SECONDS)
+        if error.err_code == stream.FROZEN:
+            raise self._refused(error, repeatable=bool(write_id))
         # The first attempt may have been what the expectation fails on, or what has filled the storage.
         earlier = await self._repeats.earlier(write_id)
         if earlier is not None:
@@ -438,10 +454,14 @@ class JetStreamStore:
         remedy = f"nats stream edit {self._bucket.names.stream} --allow-batch"
         return BucketConfiguration(self.bucket, "allow_atomic=false", remedy)
 
-    def _refused(self, error: ApiError) -> StoreError:
-        """What a write fails with that the stream has refused for good."""
+    def _refused(self, error: ApiError, *, repeatable: bool = False) -> StoreError:
+        """What a write fails with that the stream has refused for good.
+
+        `repeatable` = it may have been attempted before, and a stream that is frozen does not tell.
+        """
         if error.is_storage_full():
-            return StorageFull(self.bucket, str(error))
+            unknown = repeatable and error.err_code == stream.FROZEN
+            return StorageFull(self.bucket, str(error), Outcome.UNKNOWN if unknown else None)
         if error.err_code == stream.MESSAGE_TOO_LARGE:
             remedy = f"nats stream edit {self._bucket.names.stream} --max-msg-size=-1"
             return BucketConfiguration(self.bucket, "max_msg_size", remedy)

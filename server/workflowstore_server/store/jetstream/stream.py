@@ -27,6 +27,10 @@ WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 STORAGE_FULL: Final = frozenset({10002, 10023, 10028, 10047, 10077, 10120, 10122})
 """Account, server or stream at its limit. 10077 is a stream's "maximum bytes exceeded"; see `is_storage_full`."""
 
+DISK_RESERVED: Final = 1
+FROZEN: Final = 2
+"""Not codes of NATS's, but of this server's: what is left of the disk is kept free, or the stream takes no writes."""
+
 MESSAGE_TOO_LARGE: Final = 10054
 ROLLUP_FAILED: Final = 10111
 DUPLICATE_IN_PROCESS: Final = 10158
@@ -76,13 +80,19 @@ class ApiError(msgspec.Struct, frozen=True):
     description: str = ""
 
     def __str__(self) -> str:
-        return f"{self.err_code} {self.description}"
+        return self.description if self.is_of_the_disk() else f"{self.err_code} {self.description}"
+
+    def is_of_the_disk(self) -> bool:
+        """Whether it is this server's own: NATS was not asked."""
+        return self.err_code in {DISK_RESERVED, FROZEN}
 
     def is_storage_full(self) -> bool:
         """Whether it says that there is no room.
 
         10077 covers every failure to store, told apart by its text alone.
         """
+        if self.is_of_the_disk():
+            return True
         return self.err_code in STORAGE_FULL and (self.err_code != 10077 or "maximum" in self.description)
 
 
@@ -91,8 +101,10 @@ class StreamConfig(msgspec.Struct, frozen=True):
 
     name: str
     max_msgs_per_subject: int = -1
+    max_msgs: int = -1
     max_bytes: int = -1
     max_age: int = 0
+    discard: str = "new"
     storage: str = "file"
     num_replicas: int = 1
     allow_direct: bool = False
@@ -209,11 +221,11 @@ class Names:
         """The subject that `key` is stored under. `key` comes from codec.key, which makes nothing but legal ones."""
         return self.prefix + key
 
-    def creation(self, *, history: int, replicas: int, allow_atomic: bool) -> bytes:
+    def creation(self, *, history: int, replicas: int, allow_atomic: bool, max_bytes: int) -> bytes:
         """The STREAM.CREATE request.
 
         Field for field what nats.go's CreateOrUpdateKeyValue asks for, so that a Go provider that starts later finds
-        its own configuration and changes nothing. Atomic batches are the exception, and so they must be asked for.
+        its own configuration and changes nothing. What is asked for is the exception.
         """
         return msgspec.json.encode(
             {
@@ -223,7 +235,7 @@ class Names:
                 "retention": "limits",
                 "max_consumers": -1,
                 "max_msgs": -1,
-                "max_bytes": -1,
+                "max_bytes": max_bytes or -1,
                 "max_age": 0,
                 "max_msgs_per_subject": history,
                 "max_msg_size": -1,
@@ -361,6 +373,14 @@ def _headers(raw: bytes) -> dict[str, str]:
 def stream_info(reply: Msg) -> StreamInfo | ApiError:
     """Read the reply to STREAM.INFO or STREAM.CREATE."""
     return _decode_error(reply.data).error or _decode_info(reply.data)
+
+
+def differences(creation: bytes, reply: Msg) -> list[tuple[str, object, object]]:
+    """Read the reply to STREAM.INFO for what of it is other than a STREAM.CREATE request would make it."""
+    wanted: dict[str, object] = {"allow_atomic": False, **msgspec.json.decode(creation)}
+    found: dict[str, object] = msgspec.json.decode(reply.data)["config"]
+    # What is false may be left out.
+    return [(key, value, found.get(key, False)) for key, value in wanted.items() if found.get(key, False) != value]
 
 
 def consumer_info(reply: Msg) -> ConsumerInfo | ApiError:

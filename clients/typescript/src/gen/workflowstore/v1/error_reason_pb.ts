@@ -83,8 +83,10 @@ export enum ErrorReason {
   STATE_TOO_LARGE = 5,
 
   /**
-   * The storage has no room: the bucket's `max_bytes`, the account's or the embedded server's limit is reached.
-   * Nothing was written; reads go on. `detail` is the storage's own error. Code RESOURCE_EXHAUSTED.
+   * The storage has no room: the bucket's `max_bytes`, the account's or the embedded server's limit is reached, or its
+   * disk is full or nearly so. Reads go on, and so do deletes unless the disk is full. `detail` is the storage's own error
+   * or what this server has found. Nothing was written, unless `outcome` is `unknown`: an earlier attempt with the same
+   * `request_id` may have been applied, and cannot be looked up until there is room. Code RESOURCE_EXHAUSTED.
    *
    * Example: { "reason": "ERROR_REASON_STORAGE_FULL", "domain": "workflowstore",
    *            "metadata": { "bucket": "beluga_workflows", "detail": "10047 insufficient storage resources available" } }

@@ -385,6 +385,44 @@ private static final long serialVersionUID = 0L;
     return retention_ == null ? workflowstore.v1.RetentionInfo.getDefaultInstance() : retention_;
   }
 
+  public static final int ROOM_FIELD_NUMBER = 11;
+  private workflowstore.v1.RoomInfo room_;
+  /**
+   * <pre>
+   * Whether there is room for what is written.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+   * @return Whether the room field is set.
+   */
+  @java.lang.Override
+  public boolean hasRoom() {
+    return ((bitField0_ & 0x00000008) != 0);
+  }
+  /**
+   * <pre>
+   * Whether there is room for what is written.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+   * @return The room.
+   */
+  @java.lang.Override
+  public workflowstore.v1.RoomInfo getRoom() {
+    return room_ == null ? workflowstore.v1.RoomInfo.getDefaultInstance() : room_;
+  }
+  /**
+   * <pre>
+   * Whether there is room for what is written.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+   */
+  @java.lang.Override
+  public workflowstore.v1.RoomInfoOrBuilder getRoomOrBuilder() {
+    return room_ == null ? workflowstore.v1.RoomInfo.getDefaultInstance() : room_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -428,6 +466,9 @@ private static final long serialVersionUID = 0L;
     }
     if (((bitField0_ & 0x00000004) != 0)) {
       output.writeMessage(10, getRetention());
+    }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      output.writeMessage(11, getRoom());
     }
     getUnknownFields().writeTo(output);
   }
@@ -480,6 +521,10 @@ private static final long serialVersionUID = 0L;
       size += com.google.protobuf.CodedOutputStream
         .computeMessageSize(10, getRetention());
     }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(11, getRoom());
+    }
     size += getUnknownFields().getSerializedSize();
     memoizedSize = size;
     return size;
@@ -523,6 +568,11 @@ private static final long serialVersionUID = 0L;
       if (!getRetention()
           .equals(other.getRetention())) return false;
     }
+    if (hasRoom() != other.hasRoom()) return false;
+    if (hasRoom()) {
+      if (!getRoom()
+          .equals(other.getRoom())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -564,6 +614,10 @@ private static final long serialVersionUID = 0L;
     if (hasRetention()) {
       hash = (37 * hash) + RETENTION_FIELD_NUMBER;
       hash = (53 * hash) + getRetention().hashCode();
+    }
+    if (hasRoom()) {
+      hash = (37 * hash) + ROOM_FIELD_NUMBER;
+      hash = (53 * hash) + getRoom().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -702,6 +756,7 @@ private static final long serialVersionUID = 0L;
         internalGetBucketFieldBuilder();
         internalGetIndexFieldBuilder();
         internalGetRetentionFieldBuilder();
+        internalGetRoomFieldBuilder();
       }
     }
     @java.lang.Override
@@ -730,6 +785,11 @@ private static final long serialVersionUID = 0L;
       if (retentionBuilder_ != null) {
         retentionBuilder_.dispose();
         retentionBuilder_ = null;
+      }
+      room_ = null;
+      if (roomBuilder_ != null) {
+        roomBuilder_.dispose();
+        roomBuilder_ = null;
       }
       return this;
     }
@@ -805,6 +865,12 @@ private static final long serialVersionUID = 0L;
             : retentionBuilder_.build();
         to_bitField0_ |= 0x00000004;
       }
+      if (((from_bitField0_ & 0x00000400) != 0)) {
+        result.room_ = roomBuilder_ == null
+            ? room_
+            : roomBuilder_.build();
+        to_bitField0_ |= 0x00000008;
+      }
       result.bitField0_ |= to_bitField0_;
     }
 
@@ -860,6 +926,9 @@ private static final long serialVersionUID = 0L;
       }
       if (other.hasRetention()) {
         mergeRetention(other.getRetention());
+      }
+      if (other.hasRoom()) {
+        mergeRoom(other.getRoom());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -944,6 +1013,13 @@ private static final long serialVersionUID = 0L;
               bitField0_ |= 0x00000200;
               break;
             } // case 82
+            case 90: {
+              input.readMessage(
+                  internalGetRoomFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00000400;
+              break;
+            } // case 90
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -1964,6 +2040,163 @@ private static final long serialVersionUID = 0L;
         retention_ = null;
       }
       return retentionBuilder_;
+    }
+
+    private workflowstore.v1.RoomInfo room_;
+    private com.google.protobuf.SingleFieldBuilder<
+        workflowstore.v1.RoomInfo, workflowstore.v1.RoomInfo.Builder, workflowstore.v1.RoomInfoOrBuilder> roomBuilder_;
+    /**
+     * <pre>
+     * Whether there is room for what is written.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+     * @return Whether the room field is set.
+     */
+    public boolean hasRoom() {
+      return ((bitField0_ & 0x00000400) != 0);
+    }
+    /**
+     * <pre>
+     * Whether there is room for what is written.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+     * @return The room.
+     */
+    public workflowstore.v1.RoomInfo getRoom() {
+      if (roomBuilder_ == null) {
+        return room_ == null ? workflowstore.v1.RoomInfo.getDefaultInstance() : room_;
+      } else {
+        return roomBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * Whether there is room for what is written.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+     */
+    public Builder setRoom(workflowstore.v1.RoomInfo value) {
+      if (roomBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        room_ = value;
+      } else {
+        roomBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Whether there is room for what is written.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+     */
+    public Builder setRoom(
+        workflowstore.v1.RoomInfo.Builder builderForValue) {
+      if (roomBuilder_ == null) {
+        room_ = builderForValue.build();
+      } else {
+        roomBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Whether there is room for what is written.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+     */
+    public Builder mergeRoom(workflowstore.v1.RoomInfo value) {
+      if (roomBuilder_ == null) {
+        if (((bitField0_ & 0x00000400) != 0) &&
+          room_ != null &&
+          room_ != workflowstore.v1.RoomInfo.getDefaultInstance()) {
+          getRoomBuilder().mergeFrom(value);
+        } else {
+          room_ = value;
+        }
+      } else {
+        roomBuilder_.mergeFrom(value);
+      }
+      if (room_ != null) {
+        bitField0_ |= 0x00000400;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * Whether there is room for what is written.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+     */
+    public Builder clearRoom() {
+      bitField0_ = (bitField0_ & ~0x00000400);
+      room_ = null;
+      if (roomBuilder_ != null) {
+        roomBuilder_.dispose();
+        roomBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Whether there is room for what is written.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+     */
+    public workflowstore.v1.RoomInfo.Builder getRoomBuilder() {
+      bitField0_ |= 0x00000400;
+      onChanged();
+      return internalGetRoomFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * Whether there is room for what is written.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+     */
+    public workflowstore.v1.RoomInfoOrBuilder getRoomOrBuilder() {
+      if (roomBuilder_ != null) {
+        return roomBuilder_.getMessageOrBuilder();
+      } else {
+        return room_ == null ?
+            workflowstore.v1.RoomInfo.getDefaultInstance() : room_;
+      }
+    }
+    /**
+     * <pre>
+     * Whether there is room for what is written.
+     * </pre>
+     *
+     * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        workflowstore.v1.RoomInfo, workflowstore.v1.RoomInfo.Builder, workflowstore.v1.RoomInfoOrBuilder> 
+        internalGetRoomFieldBuilder() {
+      if (roomBuilder_ == null) {
+        roomBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            workflowstore.v1.RoomInfo, workflowstore.v1.RoomInfo.Builder, workflowstore.v1.RoomInfoOrBuilder>(
+                getRoom(),
+                getParentForChildren(),
+                isClean());
+        room_ = null;
+      }
+      return roomBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:workflowstore.v1.GetInfoResponse)

@@ -220,4 +220,31 @@ public interface GetInfoResponseOrBuilder extends
    * <code>.workflowstore.v1.RetentionInfo retention = 10 [json_name = "retention"];</code>
    */
   workflowstore.v1.RetentionInfoOrBuilder getRetentionOrBuilder();
+
+  /**
+   * <pre>
+   * Whether there is room for what is written.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+   * @return Whether the room field is set.
+   */
+  boolean hasRoom();
+  /**
+   * <pre>
+   * Whether there is room for what is written.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+   * @return The room.
+   */
+  workflowstore.v1.RoomInfo getRoom();
+  /**
+   * <pre>
+   * Whether there is room for what is written.
+   * </pre>
+   *
+   * <code>.workflowstore.v1.RoomInfo room = 11 [json_name = "room"];</code>
+   */
+  workflowstore.v1.RoomInfoOrBuilder getRoomOrBuilder();
 }

@@ -237,6 +237,11 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_workflowstore_v1_GetInfoResponse_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_workflowstore_v1_RoomInfo_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_workflowstore_v1_RoomInfo_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_workflowstore_v1_RetentionInfo_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -455,7 +460,7 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
       "\022\032\n\010revision\030\002 \001(\004R\010revision\0221\n\005error\030\003 " +
       "\001(\0132\033.workflowstore.v1.ItemErrorR\005error\"" +
       "(\n\016GetInfoRequest\022\026\n\006bucket\030\001 \001(\tR\006bucke" +
-      "t\"\342\003\n\017GetInfoResponse\022%\n\016server_version\030" +
+      "t\"\222\004\n\017GetInfoResponse\022%\n\016server_version\030" +
       "\001 \001(\tR\rserverVersion\022.\n\023nats_server_vers" +
       "ion\030\002 \001(\tR\021natsServerVersion\022#\n\rnats_emb" +
       "edded\030\003 \001(\010R\014natsEmbedded\022<\n\ndurability\030" +
@@ -467,79 +472,84 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
       "mentBytesMax\0221\n\005index\030\t \001(\0132\033.workflowst" +
       "ore.v1.IndexInfoR\005index\022=\n\tretention\030\n \001" +
       "(\0132\037.workflowstore.v1.RetentionInfoR\tret" +
-      "ention\"\310\001\n\rRetentionInfo\0225\n\005rules\030\001 \003(\0132" +
-      "\037.workflowstore.v1.RetentionRuleR\005rules\022" +
-      "2\n\025delete_marker_seconds\030\002 \001(\001R\023deleteMa" +
-      "rkerSeconds\022#\n\rdeleted_count\030\003 \001(\003R\014dele" +
-      "tedCount\022\'\n\017compacted_count\030\004 \001(\003R\016compa" +
-      "ctedCount\"n\n\rRetentionRule\0228\n\006status\030\001 \001" +
-      "(\0162 .workflowstore.v1.WorkflowStatusR\006st" +
-      "atus\022#\n\rafter_seconds\030\002 \001(\001R\014afterSecond" +
-      "s\"\270\001\n\tIndexInfo\022\032\n\010revision\030\001 \001(\004R\010revis" +
-      "ion\022\020\n\003lag\030\002 \001(\004R\003lag\022\024\n\005ready\030\003 \001(\010R\005re" +
-      "ady\022%\n\016workflow_count\030\004 \001(\003R\rworkflowCou" +
-      "nt\022\'\n\017malformed_count\030\005 \001(\003R\016malformedCo" +
-      "unt\022\027\n\007on_disk\030\006 \001(\010R\006onDisk\"\334\002\n\nBucketI" +
-      "nfo\022\022\n\004name\030\001 \001(\tR\004name\022\030\n\007history\030\002 \001(\003" +
-      "R\007history\022\032\n\010replicas\030\003 \001(\003R\010replicas\022\033\n" +
-      "\tmax_bytes\030\004 \001(\003R\010maxBytes\022&\n\017max_age_se" +
-      "conds\030\005 \001(\001R\rmaxAgeSeconds\022\027\n\007on_disk\030\006 " +
-      "\001(\010R\006onDisk\022!\n\014allow_direct\030\007 \001(\010R\013allow" +
-      "Direct\022\034\n\trevisions\030\010 \001(\004R\trevisions\022\024\n\005" +
-      "bytes\030\t \001(\004R\005bytes\022!\n\014allow_atomic\030\n \001(\010" +
-      "R\013allowAtomic\022,\n\022request_id_seconds\030\013 \001(" +
-      "\001R\020requestIdSeconds*~\n\013Consistency\022\033\n\027CO" +
-      "NSISTENCY_UNSPECIFIED\020\000\022\027\n\023CONSISTENCY_S" +
-      "ESSION\020\001\022\034\n\030CONSISTENCY_LINEARIZABLE\020\002\022\033" +
-      "\n\027CONSISTENCY_ANY_REPLICA\020\003*o\n\007OrderBy\022\030" +
-      "\n\024ORDER_BY_UNSPECIFIED\020\000\022\030\n\024ORDER_BY_WOR" +
-      "KFLOW_ID\020\001\022\027\n\023ORDER_BY_CREATED_AT\020\002\022\027\n\023O" +
-      "RDER_BY_UPDATED_AT\020\003*\217\001\n\nChangeKind\022\033\n\027C" +
-      "HANGE_KIND_UNSPECIFIED\020\000\022\025\n\021CHANGE_KIND_" +
-      "SAVED\020\001\022\027\n\023CHANGE_KIND_DELETED\020\002\022\031\n\025CHAN" +
-      "GE_KIND_UNMATCHED\020\003\022\031\n\025CHANGE_KIND_MALFO" +
-      "RMED\020\004*p\n\nOnConflict\022\033\n\027ON_CONFLICT_UNSP" +
-      "ECIFIED\020\000\022\024\n\020ON_CONFLICT_FAIL\020\001\022\024\n\020ON_CO" +
-      "NFLICT_SKIP\020\002\022\031\n\025ON_CONFLICT_OVERWRITE\020\003" +
-      "*\205\001\n\rImportOutcome\022\036\n\032IMPORT_OUTCOME_UNS" +
-      "PECIFIED\020\000\022\032\n\026IMPORT_OUTCOME_WRITTEN\020\001\022\034" +
-      "\n\030IMPORT_OUTCOME_UNCHANGED\020\002\022\032\n\026IMPORT_O" +
-      "UTCOME_SKIPPED\020\003*d\n\nDurability\022\032\n\026DURABI" +
-      "LITY_UNSPECIFIED\020\000\022\033\n\027DURABILITY_FSYNC_A" +
-      "LWAYS\020\001\022\035\n\031DURABILITY_FSYNC_INTERVAL\020\0022\356" +
-      "\010\n\rWorkflowStore\022E\n\004Save\022\035.workflowstore" +
-      ".v1.SaveRequest\032\036.workflowstore.v1.SaveR" +
-      "esponse\022K\n\006Update\022\037.workflowstore.v1.Upd" +
-      "ateRequest\032 .workflowstore.v1.UpdateResp" +
-      "onse\022E\n\004Load\022\035.workflowstore.v1.LoadRequ" +
-      "est\032\036.workflowstore.v1.LoadResponse\022G\n\004L" +
-      "ist\022\035.workflowstore.v1.ListRequest\032\036.wor" +
-      "kflowstore.v1.ListResponse0\001\022J\n\005Watch\022\036." +
-      "workflowstore.v1.WatchRequest\032\037.workflow" +
-      "store.v1.WatchResponse0\001\022b\n\rListRevision" +
-      "s\022&.workflowstore.v1.ListRevisionsReques" +
-      "t\032\'.workflowstore.v1.ListRevisionsRespon" +
-      "se0\001\022H\n\005Count\022\036.workflowstore.v1.CountRe" +
-      "quest\032\037.workflowstore.v1.CountResponse\022K" +
-      "\n\006Delete\022\037.workflowstore.v1.DeleteReques" +
-      "t\032 .workflowstore.v1.DeleteResponse\022T\n\tS" +
-      "aveBatch\022\".workflowstore.v1.SaveBatchReq" +
-      "uest\032#.workflowstore.v1.SaveBatchRespons" +
-      "e\022T\n\tLoadBatch\022\".workflowstore.v1.LoadBa" +
-      "tchRequest\032#.workflowstore.v1.LoadBatchR" +
-      "esponse\022Z\n\013DeleteBatch\022$.workflowstore.v" +
-      "1.DeleteBatchRequest\032%.workflowstore.v1." +
-      "DeleteBatchResponse\022M\n\006Export\022\037.workflow" +
-      "store.v1.ExportRequest\032 .workflowstore.v" +
-      "1.ExportResponse0\001\022K\n\006Import\022\037.workflows" +
-      "tore.v1.ImportRequest\032 .workflowstore.v1" +
-      ".ImportResponse\022N\n\007GetInfo\022 .workflowsto" +
-      "re.v1.GetInfoRequest\032!.workflowstore.v1." +
-      "GetInfoResponseB\207\001\n\020workflowstore.v1B\022Wo" +
-      "rkflowStoreProtoP\001\242\002\003WXX\252\002\020Workflowstore" +
-      ".V1\312\002\020Workflowstore\\V1\342\002\034Workflowstore\\V" +
-      "1\\GPBMetadata\352\002\021Workflowstore::V1b\006proto" +
-      "3"
+      "ention\022.\n\004room\030\013 \001(\0132\032.workflowstore.v1." +
+      "RoomInfoR\004room\"\237\001\n\010RoomInfo\022\022\n\004full\030\001 \001(" +
+      "\tR\004full\022\020\n\003low\030\002 \001(\tR\003low\022+\n\017disk_free_b" +
+      "ytes\030\003 \001(\004H\000R\rdiskFreeBytes\210\001\001\022,\n\022disk_r" +
+      "eserve_bytes\030\004 \001(\004R\020diskReserveBytesB\022\n\020" +
+      "_disk_free_bytes\"\310\001\n\rRetentionInfo\0225\n\005ru" +
+      "les\030\001 \003(\0132\037.workflowstore.v1.RetentionRu" +
+      "leR\005rules\0222\n\025delete_marker_seconds\030\002 \001(\001" +
+      "R\023deleteMarkerSeconds\022#\n\rdeleted_count\030\003" +
+      " \001(\003R\014deletedCount\022\'\n\017compacted_count\030\004 " +
+      "\001(\003R\016compactedCount\"n\n\rRetentionRule\0228\n\006" +
+      "status\030\001 \001(\0162 .workflowstore.v1.Workflow" +
+      "StatusR\006status\022#\n\rafter_seconds\030\002 \001(\001R\014a" +
+      "fterSeconds\"\270\001\n\tIndexInfo\022\032\n\010revision\030\001 " +
+      "\001(\004R\010revision\022\020\n\003lag\030\002 \001(\004R\003lag\022\024\n\005ready" +
+      "\030\003 \001(\010R\005ready\022%\n\016workflow_count\030\004 \001(\003R\rw" +
+      "orkflowCount\022\'\n\017malformed_count\030\005 \001(\003R\016m" +
+      "alformedCount\022\027\n\007on_disk\030\006 \001(\010R\006onDisk\"\334" +
+      "\002\n\nBucketInfo\022\022\n\004name\030\001 \001(\tR\004name\022\030\n\007his" +
+      "tory\030\002 \001(\003R\007history\022\032\n\010replicas\030\003 \001(\003R\010r" +
+      "eplicas\022\033\n\tmax_bytes\030\004 \001(\003R\010maxBytes\022&\n\017" +
+      "max_age_seconds\030\005 \001(\001R\rmaxAgeSeconds\022\027\n\007" +
+      "on_disk\030\006 \001(\010R\006onDisk\022!\n\014allow_direct\030\007 " +
+      "\001(\010R\013allowDirect\022\034\n\trevisions\030\010 \001(\004R\trev" +
+      "isions\022\024\n\005bytes\030\t \001(\004R\005bytes\022!\n\014allow_at" +
+      "omic\030\n \001(\010R\013allowAtomic\022,\n\022request_id_se" +
+      "conds\030\013 \001(\001R\020requestIdSeconds*~\n\013Consist" +
+      "ency\022\033\n\027CONSISTENCY_UNSPECIFIED\020\000\022\027\n\023CON" +
+      "SISTENCY_SESSION\020\001\022\034\n\030CONSISTENCY_LINEAR" +
+      "IZABLE\020\002\022\033\n\027CONSISTENCY_ANY_REPLICA\020\003*o\n" +
+      "\007OrderBy\022\030\n\024ORDER_BY_UNSPECIFIED\020\000\022\030\n\024OR" +
+      "DER_BY_WORKFLOW_ID\020\001\022\027\n\023ORDER_BY_CREATED" +
+      "_AT\020\002\022\027\n\023ORDER_BY_UPDATED_AT\020\003*\217\001\n\nChang" +
+      "eKind\022\033\n\027CHANGE_KIND_UNSPECIFIED\020\000\022\025\n\021CH" +
+      "ANGE_KIND_SAVED\020\001\022\027\n\023CHANGE_KIND_DELETED" +
+      "\020\002\022\031\n\025CHANGE_KIND_UNMATCHED\020\003\022\031\n\025CHANGE_" +
+      "KIND_MALFORMED\020\004*p\n\nOnConflict\022\033\n\027ON_CON" +
+      "FLICT_UNSPECIFIED\020\000\022\024\n\020ON_CONFLICT_FAIL\020" +
+      "\001\022\024\n\020ON_CONFLICT_SKIP\020\002\022\031\n\025ON_CONFLICT_O" +
+      "VERWRITE\020\003*\205\001\n\rImportOutcome\022\036\n\032IMPORT_O" +
+      "UTCOME_UNSPECIFIED\020\000\022\032\n\026IMPORT_OUTCOME_W" +
+      "RITTEN\020\001\022\034\n\030IMPORT_OUTCOME_UNCHANGED\020\002\022\032" +
+      "\n\026IMPORT_OUTCOME_SKIPPED\020\003*d\n\nDurability" +
+      "\022\032\n\026DURABILITY_UNSPECIFIED\020\000\022\033\n\027DURABILI" +
+      "TY_FSYNC_ALWAYS\020\001\022\035\n\031DURABILITY_FSYNC_IN" +
+      "TERVAL\020\0022\356\010\n\rWorkflowStore\022E\n\004Save\022\035.wor" +
+      "kflowstore.v1.SaveRequest\032\036.workflowstor" +
+      "e.v1.SaveResponse\022K\n\006Update\022\037.workflowst" +
+      "ore.v1.UpdateRequest\032 .workflowstore.v1." +
+      "UpdateResponse\022E\n\004Load\022\035.workflowstore.v" +
+      "1.LoadRequest\032\036.workflowstore.v1.LoadRes" +
+      "ponse\022G\n\004List\022\035.workflowstore.v1.ListReq" +
+      "uest\032\036.workflowstore.v1.ListResponse0\001\022J" +
+      "\n\005Watch\022\036.workflowstore.v1.WatchRequest\032" +
+      "\037.workflowstore.v1.WatchResponse0\001\022b\n\rLi" +
+      "stRevisions\022&.workflowstore.v1.ListRevis" +
+      "ionsRequest\032\'.workflowstore.v1.ListRevis" +
+      "ionsResponse0\001\022H\n\005Count\022\036.workflowstore." +
+      "v1.CountRequest\032\037.workflowstore.v1.Count" +
+      "Response\022K\n\006Delete\022\037.workflowstore.v1.De" +
+      "leteRequest\032 .workflowstore.v1.DeleteRes" +
+      "ponse\022T\n\tSaveBatch\022\".workflowstore.v1.Sa" +
+      "veBatchRequest\032#.workflowstore.v1.SaveBa" +
+      "tchResponse\022T\n\tLoadBatch\022\".workflowstore" +
+      ".v1.LoadBatchRequest\032#.workflowstore.v1." +
+      "LoadBatchResponse\022Z\n\013DeleteBatch\022$.workf" +
+      "lowstore.v1.DeleteBatchRequest\032%.workflo" +
+      "wstore.v1.DeleteBatchResponse\022M\n\006Export\022" +
+      "\037.workflowstore.v1.ExportRequest\032 .workf" +
+      "lowstore.v1.ExportResponse0\001\022K\n\006Import\022\037" +
+      ".workflowstore.v1.ImportRequest\032 .workfl" +
+      "owstore.v1.ImportResponse\022N\n\007GetInfo\022 .w" +
+      "orkflowstore.v1.GetInfoRequest\032!.workflo" +
+      "wstore.v1.GetInfoResponseB\207\001\n\020workflowst" +
+      "ore.v1B\022WorkflowStoreProtoP\001\242\002\003WXX\252\002\020Wor" +
+      "kflowstore.V1\312\002\020Workflowstore\\V1\342\002\034Workf" +
+      "lowstore\\V1\\GPBMetadata\352\002\021Workflowstore:" +
+      ":V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -801,27 +811,33 @@ public final class WorkflowStoreProto extends com.google.protobuf.GeneratedFile 
     internal_static_workflowstore_v1_GetInfoResponse_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_GetInfoResponse_descriptor,
-        new java.lang.String[] { "ServerVersion", "NatsServerVersion", "NatsEmbedded", "Durability", "Buckets", "Bucket", "StoreRevision", "DocumentBytesMax", "Index", "Retention", });
-    internal_static_workflowstore_v1_RetentionInfo_descriptor =
+        new java.lang.String[] { "ServerVersion", "NatsServerVersion", "NatsEmbedded", "Durability", "Buckets", "Bucket", "StoreRevision", "DocumentBytesMax", "Index", "Retention", "Room", });
+    internal_static_workflowstore_v1_RoomInfo_descriptor =
       getDescriptor().getMessageType(40);
+    internal_static_workflowstore_v1_RoomInfo_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_workflowstore_v1_RoomInfo_descriptor,
+        new java.lang.String[] { "Full", "Low", "DiskFreeBytes", "DiskReserveBytes", });
+    internal_static_workflowstore_v1_RetentionInfo_descriptor =
+      getDescriptor().getMessageType(41);
     internal_static_workflowstore_v1_RetentionInfo_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_RetentionInfo_descriptor,
         new java.lang.String[] { "Rules", "DeleteMarkerSeconds", "DeletedCount", "CompactedCount", });
     internal_static_workflowstore_v1_RetentionRule_descriptor =
-      getDescriptor().getMessageType(41);
+      getDescriptor().getMessageType(42);
     internal_static_workflowstore_v1_RetentionRule_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_RetentionRule_descriptor,
         new java.lang.String[] { "Status", "AfterSeconds", });
     internal_static_workflowstore_v1_IndexInfo_descriptor =
-      getDescriptor().getMessageType(42);
+      getDescriptor().getMessageType(43);
     internal_static_workflowstore_v1_IndexInfo_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_IndexInfo_descriptor,
         new java.lang.String[] { "Revision", "Lag", "Ready", "WorkflowCount", "MalformedCount", "OnDisk", });
     internal_static_workflowstore_v1_BucketInfo_descriptor =
-      getDescriptor().getMessageType(43);
+      getDescriptor().getMessageType(44);
     internal_static_workflowstore_v1_BucketInfo_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_workflowstore_v1_BucketInfo_descriptor,
