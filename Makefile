@@ -39,7 +39,7 @@ test: install ## Run all tests and measure coverage
 faults: install ## Look for lost writes and stale reads under kills, cuts, partitions and full disks; 15 minutes
 	$(PY) -m pytest tests/faults --thorough --durations=20
 
-lint: install .venv-generate/installed ## ruff, mypy --strict, buf, hadolint, generated code up to date
+lint: install .venv-generate/installed ## ruff, mypy --strict, buf, hadolint, yamllint, generated code up to date
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
@@ -47,6 +47,7 @@ lint: install .venv-generate/installed ## ruff, mypy --strict, buf, hadolint, ge
 	.venv/bin/buf format --diff --exit-code
 	$(PY) tools/buf_breaking.py $(BASE)
 	.venv/bin/hadolint Dockerfile
+	.venv/bin/yamllint --strict deploy
 	$(PY) tools/generate.py --check
 	$(PY) tools/unasync.py --check
 	$(PY) tools/api_docs.py --check
