@@ -5,23 +5,28 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-# /opt/venv goes into the image, /opt/build and the wheels stay behind.
-RUN python -m venv /opt/build && python -m venv /opt/venv
+# /opt/venv goes into the image, the others and the wheels stay behind.
+RUN python -m venv /opt/build && python -m venv /opt/audit && python -m venv /opt/venv
 COPY requirements requirements
 # Every package that runs here or in the image is checked against a hash. pip's build isolation would fetch the newest
 # build backends unchecked, so it is off, and the backends have a lock of their own.
 # A secret `pip.conf` says where to install from, if that is not the default index; it is in no layer.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     /opt/build/bin/pip install --require-hashes --requirement requirements/build.txt \
+    && /opt/audit/bin/pip install --require-hashes --requirement requirements/audit.txt \
     && /opt/build/bin/pip wheel --require-hashes --no-build-isolation --wheel-dir /wheels \
         --requirement requirements/server.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY clients/python clients/python
 COPY server server
 RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && /opt/venv/bin/pip install --no-index --no-deps /wheels/*.whl \
+    && /opt/venv/bin/pip install --no-index --find-links /wheels 'workflowstore[server]' \
     && /opt/venv/bin/pip check \
     && /opt/venv/bin/pip uninstall --yes pip setuptools
+# The bill of materials: the Python packages with their versions and licences. Those of the base image are its maker's.
+RUN mkdir -p /opt/venv/share/workflowstore \
+    && /opt/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+        --output-file /opt/venv/share/workflowstore/sbom.cdx.json /opt/venv/bin/python
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="workflowstore" \
@@ -33,9 +38,9 @@ RUN groupadd --gid 10001 workflowstore \
        --shell /usr/sbin/nologin workflowstore \
     && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/workflowstore
 COPY --from=build /opt/venv /opt/venv
-# Nobody outside reaches a container's loopback, so the server listens on all its interfaces. There is no TLS yet, that
-# comes in a later release: publish the port on the host's loopback (`--publish 127.0.0.1:50051:50051`) or on a private
-# network only.
+# Nobody outside reaches a container's loopback, so the server listens on all its interfaces. It refuses that until it is
+# told of a certificate and of how clients say who they are, or that it is to do without: which of them is not for an image
+# to decide.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -6,7 +6,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check
 # The branch whose API must not be broken.
 BASE ?= main
 
-.PHONY: help install serve test faults lint clients conformance check generate lock bench fuzz soak clean
+.PHONY: help install serve test faults lint clients conformance audit check dist generate lock bench fuzz soak clean
 .DEFAULT_GOAL := help
 
 help: ## Print this menu
@@ -39,7 +39,7 @@ test: install ## Run all tests and measure coverage
 faults: install ## Look for lost writes and stale reads under kills, cuts, partitions and full disks; 15 minutes
 	$(PY) -m pytest tests/faults --thorough --durations=20
 
-lint: install .venv-generate/installed ## ruff, mypy --strict, buf, hadolint, generated code up to date
+lint: install .venv-generate/installed ## ruff, mypy --strict, buf, hadolint, yamllint, generated code up to date
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
@@ -47,6 +47,7 @@ lint: install .venv-generate/installed ## ruff, mypy --strict, buf, hadolint, ge
 	.venv/bin/buf format --diff --exit-code
 	$(PY) tools/buf_breaking.py $(BASE)
 	.venv/bin/hadolint Dockerfile
+	.venv/bin/yamllint --strict deploy
 	$(PY) tools/generate.py --check
 	$(PY) tools/unasync.py --check
 	$(PY) tools/api_docs.py --check
@@ -57,7 +58,20 @@ clients: install ## Check the clients in other languages: generated code, format
 conformance: install ## Run the conformance cases in every language, against a server of their own
 	$(PY) tools/clients.py conformance
 
-check: lint test clients conformance ## What CI runs
+audit: .venv-audit/installed ## Ask whether a locked package is known to be vulnerable, where that can be asked
+	.venv-audit/bin/python tools/audit.py
+
+check: lint test clients conformance audit ## What CI runs
+
+dist: install .venv-audit/installed ## Build the wheel, the source distribution and their bill of materials into dist
+	$(PY) -m hatchling build --directory dist
+	.venv-audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --short-PURLs \
+		--output-file dist/workflowstore.cdx.json requirements/server.txt
+
+.venv-audit/installed: requirements/audit.txt
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m $(PIP_INSTALL) --require-hashes --requirement requirements/audit.txt
+	@touch $@
 
 generate: install .venv-generate/installed ## Write the generated code and docs/api.md anew
 	$(PY) tools/generate.py
@@ -85,5 +99,5 @@ soak: install ## Load a server for 30 minutes, and tell what has grown meanwhile
 	$(PY) -m bench.soak
 
 clean: ## Remove what make made; data stay
-	rm -rf .venv .venv-generate .venv-fuzz .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
+	rm -rf .venv .venv-generate .venv-fuzz .venv-audit .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
 	rm -rf clients/java/target clients/typescript/node_modules clients/typescript/dist clients/typescript/build

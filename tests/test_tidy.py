@@ -87,7 +87,7 @@ def test_no_file_names_a_place_of_the_machine_it_was_written_on() -> None:
 def test_lock_files_name_no_address() -> None:
     locks = sorted(ROOT.glob("requirements/*.txt"))
 
-    assert len(locks) == 5
+    assert len(locks) == 6
     for lock in locks:
         text = lock.read_text()
         assert "://" not in text

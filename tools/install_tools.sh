@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install the programs that README.md and docs/tools.md call into .tools/bin, at the versions named here. Needs Go.
+# Install the programs that README.md and docs/tools.md call into .tools/bin, at the versions named here, and into
+# .tools/compose-go what reads deploy/compose.yaml as Docker Compose does. Needs Go.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export GOBIN="$PWD/.tools/bin"
@@ -15,3 +16,4 @@ want() {
 want github.com/fullstorydev/grpcurl v1.9.3 github.com/fullstorydev/grpcurl/cmd/grpcurl
 want github.com/bojand/ghz v0.121.0 github.com/bojand/ghz/cmd/ghz
 want github.com/nats-io/natscli v0.4.0 github.com/nats-io/natscli/nats
+GOBIN="$PWD/.tools/compose-go" want github.com/compose-spec/compose-go/v2 v2.16.2 github.com/compose-spec/compose-go/v2/cmd

@@ -16,6 +16,7 @@ SOURCES = {
     "fuzz": ("pyproject.toml", "--extra=server", "--group=fuzz"),
     "server": ("pyproject.toml", "--extra=server"),
     "build": ("--group=build",),
+    "audit": ("--group=audit",),
     "generate": ("--group=generate",),
 }
 

@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from support.statuses import Failure, failure, rest, stream_failure
 from support.waiting import until
+from workflowstore import AsyncClient, WorkflowState
 from workflowstore.v1 import workflow_state_pb2 as state_pb
 from workflowstore.v1 import workflow_store_pb2 as pb
 from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
@@ -112,6 +113,40 @@ async def test_a_list_that_outlasts_the_drain_is_told_why_it_ends(service: Servi
     assert found.reason == "SHUTTING_DOWN"
     assert found.retry_seconds
     await draining
+
+
+async def test_clients_go_elsewhere_while_a_drained_server_still_sends_a_list(
+    service: Service, stub: WorkflowStoreStub
+) -> None:
+    saves = (
+        stub.Save(pb.SaveRequest(state=state_pb.WorkflowState(workflow_id=f"wf-{n}", error="x" * 10_000)))
+        for n in range(1500)
+    )
+    await asyncio.gather(*saves)
+    call = stub.List(pb.ListRequest())
+    listed = len((await call.read()).states)
+    servicer = Servicer({"b": MemoryStore("b")}, {}, about, lambda: 0)
+    elsewhere = Service(servicer, {}, ServiceOptions(listen="127.0.0.1:0", drain_seconds=1))
+    await elsewhere.start()
+    async with AsyncClient(f"ipv4:{service.address},{elsewhere.address}") as client:
+        assert (await client.info()).bucket.name == "beluga_workflows"
+
+        draining = asyncio.create_task(service.drain())
+        await until(lambda: refused(stub))
+
+        assert (await client.save(WorkflowState("wf"), bucket="b")).revision == 1
+        assert not draining.done()
+        assert listed + sum([len(chunk.states) async for chunk in rest(call)]) == 1500
+        await draining
+    await elsewhere.drain()
+
+
+async def refused(stub: WorkflowStoreStub) -> bool:
+    try:
+        await stub.GetInfo(pb.GetInfoRequest())
+    except grpc.aio.AioRpcError:
+        return True
+    return False
 
 
 def resident_bytes() -> int:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +16,14 @@ SECONDS_MAX: Final = 20
 class ServiceProcess:
     """`workflowstore serve` with a process group of its own, as a terminal gives it."""
 
-    def __init__(self, folder: Path, *options: str, ready: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *options: str, ready: bool = True, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._log_file = folder / f"log-{len(list(folder.glob('log-*')))}"
         with self._log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "workflowstore_server", "serve", "--listen", "127.0.0.1:0", *options],
-                env=ENVIRONMENT,
+                env=ENVIRONMENT | dict(environment or {}),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

@@ -97,8 +97,9 @@ class Service:
     async def drain(self) -> None:
         """Refuse new calls, let running ones finish, and cut off what the drain time does not suffice for.
 
-        New calls are answered with SHUTTING_DOWN until no more of them come. gRPC's own stop would end those that have
-        arrived and not begun as CANCELLED, which no client tries again.
+        New calls are answered with SHUTTING_DOWN until no more of them come, and not for long: then their connections
+        are told that they end, which sends clients elsewhere while calls still run. That alone would end those that
+        have arrived and not begun as CANCELLED.
         """
         await self._health.enter_graceful_shutdown()
         calls, grace = self._calls, self._options.drain_seconds
@@ -106,21 +107,28 @@ class Service:
         # They have no end of their own. Each learns after which revision to go on.
         for index in self._indexes.values():
             index.follower.end_watches()
+        leaving: asyncio.Task[None] | None = None
         try:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(calls.idle.wait(), grace * 0.9)
-            calls.streams_end = True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(calls.idle.wait(), grace * 0.1)
             for _ in range(QUIET_ATTEMPTS_MAX):
                 arrived = calls.arrived
                 await asyncio.sleep(min(grace, QUIET_SECONDS))
                 if calls.arrived == arrived:
                     break
+            if not calls.idle.is_set():
+                leaving = asyncio.create_task(self._server.stop(grace + LAST_BYTES_SECONDS), name="leave connections")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(calls.idle.wait(), grace * 0.9)
+            calls.streams_end = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(calls.idle.wait(), grace * 0.1)
         finally:
             # Also when the drain itself is cut off. Streams of health and reflection have no end of their own, and
             # nobody waits for them.
             await self._server.stop(min(grace, LAST_BYTES_SECONDS))
+            if leaving is not None:
+                await leaving
+                # gRPC is done before its last events of the calls have come to this loop.
+                await asyncio.sleep(QUIET_SECONDS)
             if self._watching_over is not None:
                 self._watching_over.cancel()
                 await asyncio.gather(self._watching_over, return_exceptions=True)
