@@ -105,9 +105,16 @@ async def nothing_burns_in_the_background() -> AsyncIterator[None]:
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     left = {task for task in left if not _of_a_library(task)}
     assert not left
+    failures = [failure for failure in failures if not _is_of_an_earlier_test(failure)]
     # nats-py's own tasks are replaced with their connection, and nobody else can look at how they ended.
     failures = [failure for failure in failures if "nats/aio/client.py" not in repr(failure.get("future"))]
     assert not failures
+
+
+def _is_of_an_earlier_test(failure: dict[str, Any]) -> bool:
+    """Whether grpc.aio, which has one queue of events for all loops of a process, had one for a loop that is closed."""
+    closed = isinstance(failure.get("exception"), RuntimeError) and "loop is closed" in str(failure["exception"])
+    return closed and "PollerCompletionQueue" in repr(failure.get("handle"))
 
 
 def _of_a_library(task: "asyncio.Task[Any]") -> bool:
