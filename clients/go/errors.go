@@ -44,6 +44,9 @@ const (
 	ErrTooManyCalls          Reason = "ERROR_REASON_TOO_MANY_CALLS"
 	ErrCallTooLong           Reason = "ERROR_REASON_CALL_TOO_LONG"
 	ErrReaderStalled         Reason = "ERROR_REASON_READER_STALLED"
+	ErrUnauthenticated       Reason = "ERROR_REASON_UNAUTHENTICATED"
+	ErrPermissionDenied      Reason = "ERROR_REASON_PERMISSION_DENIED"
+	ErrIdentityLimitReached  Reason = "ERROR_REASON_IDENTITY_LIMIT_REACHED"
 )
 
 // Error returns the name.

@@ -19,6 +19,7 @@ from workflowstore_server.cli import (
     revisions,
     serve,
     status,
+    token,
     updates,
     watch,
     writes,
@@ -72,6 +73,7 @@ for command in (
     status.info,
     status.health,
     index.index,
+    token.token,
     completion.completion,
 ):
     group.add_command(command)

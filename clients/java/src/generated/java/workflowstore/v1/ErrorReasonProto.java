@@ -36,7 +36,7 @@ public final class ErrorReasonProto extends com.google.protobuf.GeneratedFile {
   static {
     java.lang.String[] descriptorData = {
       "\n#workflowstore/v1/error_reason.proto\022\020w" +
-      "orkflowstore.v1*\240\006\n\013ErrorReason\022\034\n\030ERROR" +
+      "orkflowstore.v1*\217\007\n\013ErrorReason\022\034\n\030ERROR" +
       "_REASON_UNSPECIFIED\020\000\022 \n\034ERROR_REASON_IN" +
       "VALID_REQUEST\020\001\022#\n\037ERROR_REASON_WORKFLOW" +
       "_NOT_FOUND\020\002\022(\n$ERROR_REASON_WORKFLOW_AL" +
@@ -56,11 +56,13 @@ public final class ErrorReasonProto extends com.google.protobuf.GeneratedFile {
       "\022\022%\n!ERROR_REASON_REVISION_NOT_REACHED\020\023" +
       "\022\037\n\033ERROR_REASON_TOO_MANY_CALLS\020\024\022\036\n\032ERR" +
       "OR_REASON_CALL_TOO_LONG\020\025\022\037\n\033ERROR_REASO" +
-      "N_READER_STALLED\020\026B\205\001\n\020workflowstore.v1B" +
-      "\020ErrorReasonProtoP\001\242\002\003WXX\252\002\020Workflowstor" +
-      "e.V1\312\002\020Workflowstore\\V1\342\002\034Workflowstore\\" +
-      "V1\\GPBMetadata\352\002\021Workflowstore::V1b\006prot" +
-      "o3"
+      "N_READER_STALLED\020\026\022 \n\034ERROR_REASON_UNAUT" +
+      "HENTICATED\020\027\022\"\n\036ERROR_REASON_PERMISSION_" +
+      "DENIED\020\030\022\'\n#ERROR_REASON_IDENTITY_LIMIT_" +
+      "REACHED\020\031B\205\001\n\020workflowstore.v1B\020ErrorRea" +
+      "sonProtoP\001\242\002\003WXX\252\002\020Workflowstore.V1\312\002\020Wo" +
+      "rkflowstore\\V1\342\002\034Workflowstore\\V1\\GPBMet" +
+      "adata\352\002\021Workflowstore::V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

@@ -194,7 +194,7 @@ private static final long serialVersionUID = 0L;
       com.google.protobuf.LazyStringArrayList.emptyList();
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -206,7 +206,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -217,7 +217,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -229,7 +229,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -245,7 +245,8 @@ private static final long serialVersionUID = 0L;
   private workflowstore.v1.BucketInfo bucket_;
   /**
    * <pre>
-   * The bucket asked for.
+   * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+   * malformed entries and deletions below are 0.
    * </pre>
    *
    * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -257,7 +258,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The bucket asked for.
+   * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+   * malformed entries and deletions below are 0.
    * </pre>
    *
    * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -269,7 +271,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The bucket asked for.
+   * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+   * malformed entries and deletions below are 0.
    * </pre>
    *
    * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1270,7 +1273,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1283,7 +1286,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1294,7 +1297,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1306,7 +1309,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1319,7 +1322,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1338,7 +1341,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1356,7 +1359,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1374,7 +1377,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1389,7 +1392,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1412,7 +1415,8 @@ private static final long serialVersionUID = 0L;
         workflowstore.v1.BucketInfo, workflowstore.v1.BucketInfo.Builder, workflowstore.v1.BucketInfoOrBuilder> bucketBuilder_;
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1423,7 +1427,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1438,7 +1443,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1458,7 +1464,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1476,7 +1483,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1501,7 +1509,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1518,7 +1527,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1530,7 +1540,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1545,7 +1556,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>

@@ -18,6 +18,9 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
  * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
  * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
  * become 30 minutes old: go on after the last message.
+ * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+ * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+ * that part, as if there were nothing else. Revisions are those of the whole bucket.
  * </pre>
  */
 @io.grpc.stub.annotations.GrpcGenerated
@@ -537,6 +540,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public interface AsyncService {
@@ -755,6 +761,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public static abstract class WorkflowStoreImplBase
@@ -782,6 +791,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public static final class WorkflowStoreStub
@@ -1025,6 +1037,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public static final class WorkflowStoreBlockingV2Stub
@@ -1262,6 +1277,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public static final class WorkflowStoreBlockingStub
@@ -1495,6 +1513,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public static final class WorkflowStoreFutureStub
