@@ -229,7 +229,9 @@ async def test_a_workflow_out_of_reach_is_as_one_that_is_not_there(world: World)
     assert await world.revisions() == before
 
 
-@pytest.mark.parametrize(("identity", "level"), [("reader", Access.READ), ("writer", Access.WRITE), ("admin", 3)])
+@pytest.mark.parametrize(
+    ("identity", "level"), [("reader", Access.READ), ("writer", Access.WRITE), ("admin", Access.ADMIN)]
+)
 async def test_each_call_needs_the_access_that_its_rule_says(world: World, identity: str, level: int) -> None:
     for method, request in requests("one", "wf"):
         await world.one.save(WorkflowState("wf"))

@@ -3,7 +3,7 @@
 import pytest
 
 from workflowstore_server.service import policy
-from workflowstore_server.service.policy import Access, Limits, WrongPolicy
+from workflowstore_server.service.policy import ALL, NOTHING, Access, Limits, WrongPolicy
 
 BUCKETS = ("one", "two")
 
@@ -15,25 +15,25 @@ def grant(identity: str = "a", bucket: str = "one", access: str = "read", prefix
 def test_an_access_includes_those_below_it() -> None:
     found = policy.parse(grant("r") + grant("w", access="write") + grant("a", access="admin"), BUCKETS)
 
-    assert set(found.reach("r")) == {("one", Access.READ)}
-    assert set(found.reach("w")) == {("one", Access.READ), ("one", Access.WRITE)}
-    assert set(found.reach("a")) == {("one", access) for access in Access}
-    assert found.reach("nobody") == {}
+    assert found.reach("r") == {"one": (ALL, (), ()), "two": NOTHING}
+    assert found.reach("w") == {"one": (ALL, ALL, ()), "two": NOTHING}
+    assert found.reach("a") == {"one": (ALL, ALL, ALL), "two": NOTHING}
+    assert found.reach("nobody") == {"one": NOTHING, "two": NOTHING}
 
 
 def test_grants_add_up_and_a_prefix_within_another_adds_nothing() -> None:
     text = "".join(grant(prefix=prefix) for prefix in ("b-", "a-", "b-1", "b-")) + grant(access="write", prefix="b-2")
     reach = policy.parse(text, BUCKETS).reach("a")
 
-    assert reach["one", Access.READ] == ("a-", "b-")
-    assert reach["one", Access.WRITE] == ("b-2",)
+    assert reach["one"][Access.READ] == ("a-", "b-")
+    assert reach["one"][Access.WRITE] == ("b-2",)
 
 
 def test_a_star_is_every_identity_that_is_known_or_every_bucket() -> None:
     found = policy.parse(grant("*", prefix="public-") + grant("a", "*", prefix="a-"), BUCKETS)
 
-    assert found.reach("b") == {("one", Access.READ): ("public-",)}
-    assert found.reach("a") == {("one", Access.READ): ("a-", "public-"), ("two", Access.READ): ("a-",)}
+    assert found.reach("b") == {"one": (("public-",), (), ()), "two": NOTHING}
+    assert found.reach("a") == {"one": (("a-", "public-"), (), ()), "two": (("a-",), (), ())}
 
 
 def test_an_identity_has_its_own_limits_and_for_the_rest_those_of_all() -> None:

@@ -16,7 +16,7 @@ from workflowstore_server.codec.key import workflow_id_of
 from workflowstore_server.model.errors import IdentityLimitReached, PermissionDenied, StoreError, Unauthenticated
 from workflowstore_server.model.selection import WorkflowFilter, narrowed
 from workflowstore_server.service import policy, tokens
-from workflowstore_server.service.policy import ALL, Access, Limits, Policy, Reach, WrongPolicy
+from workflowstore_server.service.policy import ALL, NOTHING, Access, Limits, Policy, Reach, WrongPolicy
 from workflowstore_server.service.tokens import Token, WrongTokens
 
 log = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ def confined(wanted: WorkflowFilter) -> WorkflowFilter:
 def visible(buckets: Collection[str]) -> list[str]:
     """Those of the buckets that the caller may read anything in."""
     permit = _permit.get()
-    return [name for name in buckets if permit is None or (name, Access.READ) in permit.caller.reach]
+    return [name for name in buckets if permit is None or permit.caller.reach[name][Access.READ]]
 
 
 def sees_all_of_the_bucket() -> bool:
@@ -216,6 +216,8 @@ class Gate:
         self._texts: list[bytes] = []
         self._policy: Policy
         self._by_digest: dict[bytes, Caller] = {}
+        self._by_token: dict[str, Caller] = {}
+        """Those who have called: to make the hash of a token each time would take a fiftieth of a Load."""
         self._allowances: dict[str, _Allowance] = {}
         self._take(self._read_files())
 
@@ -231,7 +233,12 @@ class Gate:
         value = values[0] if len(values) == 1 else ""
         if not isinstance(value, str) or value[: len(SCHEME)].lower() != SCHEME:
             raise Unauthenticated
-        return self._known(tokens.digest_of(value[len(SCHEME) :].strip()))
+        token = value[len(SCHEME) :].strip()
+        caller = self._by_token.get(token)
+        if caller is not None and time.time() < caller.expires_at:
+            return caller
+        caller = self._by_token[token] = self._known(tokens.digest_of(token))
+        return caller
 
     def admit(self, caller: Caller, rpc: str, request: Any) -> Permit:
         """Let a call be answered: whatever it then asks `confined` and its kin is told for its caller.
@@ -242,7 +249,7 @@ class Gate:
         rule = RULES[rpc]
         access = rule.access(request)
         bucket = request.bucket or self._default
-        prefixes = caller.reach.get((bucket, access), ())
+        prefixes = caller.reach.get(bucket, NOTHING)[access]
         refused = ""
         about: tuple[str, ...] = ()
         within: tuple[str, ...] = ()
@@ -281,7 +288,7 @@ class Gate:
             caller = self.caller(context)
         except Unauthenticated:
             return []
-        return [name for name in self._buckets if (name, Access.READ) in caller.reach]
+        return [name for name in self._buckets if caller.reach[name][Access.READ]]
 
     async def watch_over(self, end_lost: Callable[[Lost], None]) -> None:
         """Read the files again when they change, and have streams ended that may not go on, until cancelled."""
@@ -316,6 +323,7 @@ class Gate:
             log.warning("%s grants access to bucket %s, which is not served here", self._options.policy_file, bucket)
         self._texts, self._policy = texts, found
         self._by_digest = {digest: self._caller(token.identity, token) for digest, token in known.items()}
+        self._by_token = {}
 
     def _caller(self, identity: str, token: Token | None = None) -> Caller:
         expires_at = token.expires_at.timestamp() if token is not None and token.expires_at is not None else math.inf
@@ -355,7 +363,7 @@ class Gate:
             return error
         if now is caller:
             return None
-        prefixes = now.reach.get((permit.bucket, permit.access), ())
+        prefixes = now.reach[permit.bucket][permit.access]
         if prefixes and all(text.startswith(prefixes) for text in permit.about):
             permit.caller = now
             return None

@@ -37,13 +37,16 @@ ALL: Final = ("",)
 class Access(enum.IntEnum):
     """What a grant allows, and whatever is below it."""
 
-    READ = 1
-    WRITE = 2
-    ADMIN = 3
+    READ = 0
+    WRITE = 1
+    ADMIN = 2
 
 
-Reach = Mapping[tuple[str, Access], tuple[str, ...]]
-"""By bucket and access, the prefixes of the workflow ids, of which none begins with another."""
+Reach = Mapping[str, tuple[tuple[str, ...], ...]]
+"""By bucket, for each access the prefixes of the workflow ids, of which none begins with another."""
+
+NOTHING: Final = ((),) * len(Access)
+"""The reach in a bucket of those who have none."""
 
 
 class WrongPolicy(ValueError):
@@ -130,20 +133,13 @@ def parse(text: str, buckets: Sequence[str]) -> Policy:
 
 
 def _reach_of(identity: str, grants: Sequence[_Grant], buckets: Sequence[str]) -> Reach:
-    reach: dict[tuple[str, Access], tuple[str, ...]] = {}
     own = [grant for grant in grants if grant.identity in (identity, EVERY)]
+    reach: dict[str, tuple[tuple[str, ...], ...]] = {}
     for bucket in buckets:
-        for access in Access:
-            prefixes = outermost(
-                grant.prefix
-                for grant in own
-                if grant.bucket in (bucket, EVERY) and Access[grant.access.upper()] >= access
-            )
-            if len(prefixes) > PREFIXES_MAX:
-                raise WrongPolicy(
-                    f"{identity} has {len(prefixes)} prefixes in bucket {bucket}, more than {PREFIXES_MAX}; grant "
-                    "shorter ones"
-                )
-            if prefixes:
-                reach[bucket, access] = prefixes
+        granted = [(Access[grant.access.upper()], grant.prefix) for grant in own if grant.bucket in (bucket, EVERY)]
+        reach[bucket] = tuple(outermost(prefix for level, prefix in granted if level >= access) for access in Access)
+        most = max(len(prefixes) for prefixes in reach[bucket])
+        if most > PREFIXES_MAX:
+            words = f"{identity} has {most} prefixes in bucket {bucket}, more than {PREFIXES_MAX}; grant shorter ones"
+            raise WrongPolicy(words)
     return reach
