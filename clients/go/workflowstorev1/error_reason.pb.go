@@ -205,7 +205,7 @@ const (
 	// known, has expired or was revoked. A stream ends with it too, when its token is revoked. Code UNAUTHENTICATED.
 	//
 	// Example: { "reason": "ERROR_REASON_UNAUTHENTICATED", "domain": "workflowstore", "metadata": {} }
-	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 23
+	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 24
 	// The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
 	// the answer is the same whether there is such a bucket or workflow or not. `bucket` and `workflow_id` are as the
 	// request has them, the first workflow that is refused; `workflow_id` is empty where the call is not about single ones.
@@ -215,7 +215,7 @@ const (
 	//
 	//	"metadata": { "identity": "billing", "access": "write", "bucket": "beluga_workflows",
 	//	              "workflow_id": "order:42" } }
-	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 24
+	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 25
 	// The caller's identity has as much under way on this server as it may, whoever else calls; the call was not begun.
 	// `kind` is "calls" (those with one reply), "streams" or "request bytes a second", `limit` how many it may. Try again
 	// after the google.rpc.RetryInfo that comes along; `retry_seconds` says the same where it is about bytes.
@@ -224,7 +224,7 @@ const (
 	// Example: { "reason": "ERROR_REASON_IDENTITY_LIMIT_REACHED", "domain": "workflowstore",
 	//
 	//	"metadata": { "identity": "billing", "kind": "streams", "limit": "50" } }
-	ErrorReason_ERROR_REASON_IDENTITY_LIMIT_REACHED ErrorReason = 25
+	ErrorReason_ERROR_REASON_IDENTITY_LIMIT_REACHED ErrorReason = 26
 )
 
 // Enum value maps for ErrorReason.
@@ -253,9 +253,9 @@ var (
 		20: "ERROR_REASON_TOO_MANY_CALLS",
 		21: "ERROR_REASON_CALL_TOO_LONG",
 		22: "ERROR_REASON_READER_STALLED",
-		23: "ERROR_REASON_UNAUTHENTICATED",
-		24: "ERROR_REASON_PERMISSION_DENIED",
-		25: "ERROR_REASON_IDENTITY_LIMIT_REACHED",
+		24: "ERROR_REASON_UNAUTHENTICATED",
+		25: "ERROR_REASON_PERMISSION_DENIED",
+		26: "ERROR_REASON_IDENTITY_LIMIT_REACHED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -281,9 +281,9 @@ var (
 		"ERROR_REASON_TOO_MANY_CALLS":          20,
 		"ERROR_REASON_CALL_TOO_LONG":           21,
 		"ERROR_REASON_READER_STALLED":          22,
-		"ERROR_REASON_UNAUTHENTICATED":         23,
-		"ERROR_REASON_PERMISSION_DENIED":       24,
-		"ERROR_REASON_IDENTITY_LIMIT_REACHED":  25,
+		"ERROR_REASON_UNAUTHENTICATED":         24,
+		"ERROR_REASON_PERMISSION_DENIED":       25,
+		"ERROR_REASON_IDENTITY_LIMIT_REACHED":  26,
 	}
 )
 
@@ -344,9 +344,9 @@ const file_workflowstore_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_TOO_MANY_CALLS\x10\x14\x12\x1e\n" +
 	"\x1aERROR_REASON_CALL_TOO_LONG\x10\x15\x12\x1f\n" +
 	"\x1bERROR_REASON_READER_STALLED\x10\x16\x12 \n" +
-	"\x1cERROR_REASON_UNAUTHENTICATED\x10\x17\x12\"\n" +
-	"\x1eERROR_REASON_PERMISSION_DENIED\x10\x18\x12'\n" +
-	"#ERROR_REASON_IDENTITY_LIMIT_REACHED\x10\x19B\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
+	"\x1cERROR_REASON_UNAUTHENTICATED\x10\x18\x12\"\n" +
+	"\x1eERROR_REASON_PERMISSION_DENIED\x10\x19\x12'\n" +
+	"#ERROR_REASON_IDENTITY_LIMIT_REACHED\x10\x1aB\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
 
 var (
 	file_workflowstore_v1_error_reason_proto_rawDescOnce sync.Once

@@ -196,13 +196,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: { "reason": "ERROR_REASON_READER_STALLED", "domain": "workflowstore",
                "metadata": { "stalled_seconds": "30" } }
     """
-    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 23
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 24
     """The server has to know who calls, and does not: the call has no token and no client certificate, or the token is not
     known, has expired or was revoked. A stream ends with it too, when its token is revoked. Code UNAUTHENTICATED.
 
     Example: { "reason": "ERROR_REASON_UNAUTHENTICATED", "domain": "workflowstore", "metadata": {} }
     """
-    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 24
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 25
     """The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
     the answer is the same whether there is such a bucket or workflow or not. `bucket` and `workflow_id` are as the
     request has them, the first workflow that is refused; `workflow_id` is empty where the call is not about single ones.
@@ -212,7 +212,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
                "metadata": { "identity": "billing", "access": "write", "bucket": "beluga_workflows",
                              "workflow_id": "order:42" } }
     """
-    ERROR_REASON_IDENTITY_LIMIT_REACHED: _ErrorReason.ValueType  # 25
+    ERROR_REASON_IDENTITY_LIMIT_REACHED: _ErrorReason.ValueType  # 26
     """The caller's identity has as much under way on this server as it may, whoever else calls; the call was not begun.
     `kind` is "calls" (those with one reply), "streams" or "request bytes a second", `limit` how many it may. Try again
     after the google.rpc.RetryInfo that comes along; `retry_seconds` says the same where it is about bytes.
@@ -403,13 +403,13 @@ others waits a second only. A google.rpc.RetryInfo comes along. Code UNAVAILABLE
 Example: { "reason": "ERROR_REASON_READER_STALLED", "domain": "workflowstore",
            "metadata": { "stalled_seconds": "30" } }
 """
-ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 23
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 24
 """The server has to know who calls, and does not: the call has no token and no client certificate, or the token is not
 known, has expired or was revoked. A stream ends with it too, when its token is revoked. Code UNAUTHENTICATED.
 
 Example: { "reason": "ERROR_REASON_UNAUTHENTICATED", "domain": "workflowstore", "metadata": {} }
 """
-ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 24
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 25
 """The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
 the answer is the same whether there is such a bucket or workflow or not. `bucket` and `workflow_id` are as the
 request has them, the first workflow that is refused; `workflow_id` is empty where the call is not about single ones.
@@ -419,7 +419,7 @@ Example: { "reason": "ERROR_REASON_PERMISSION_DENIED", "domain": "workflowstore"
            "metadata": { "identity": "billing", "access": "write", "bucket": "beluga_workflows",
                          "workflow_id": "order:42" } }
 """
-ERROR_REASON_IDENTITY_LIMIT_REACHED: ErrorReason.ValueType  # 25
+ERROR_REASON_IDENTITY_LIMIT_REACHED: ErrorReason.ValueType  # 26
 """The caller's identity has as much under way on this server as it may, whoever else calls; the call was not begun.
 `kind` is "calls" (those with one reply), "streams" or "request bytes a second", `limit` how many it may. Try again
 after the google.rpc.RetryInfo that comes along; `retry_seconds` says the same where it is about bytes.

@@ -316,9 +316,9 @@ public enum ErrorReason
    * Example: { "reason": "ERROR_REASON_UNAUTHENTICATED", "domain": "workflowstore", "metadata": {} }
    * </pre>
    *
-   * <code>ERROR_REASON_UNAUTHENTICATED = 23;</code>
+   * <code>ERROR_REASON_UNAUTHENTICATED = 24;</code>
    */
-  ERROR_REASON_UNAUTHENTICATED(23),
+  ERROR_REASON_UNAUTHENTICATED(24),
   /**
    * <pre>
    * The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
@@ -331,9 +331,9 @@ public enum ErrorReason
    * "workflow_id": "order:42" } }
    * </pre>
    *
-   * <code>ERROR_REASON_PERMISSION_DENIED = 24;</code>
+   * <code>ERROR_REASON_PERMISSION_DENIED = 25;</code>
    */
-  ERROR_REASON_PERMISSION_DENIED(24),
+  ERROR_REASON_PERMISSION_DENIED(25),
   /**
    * <pre>
    * The caller's identity has as much under way on this server as it may, whoever else calls; the call was not begun.
@@ -345,9 +345,9 @@ public enum ErrorReason
    * "metadata": { "identity": "billing", "kind": "streams", "limit": "50" } }
    * </pre>
    *
-   * <code>ERROR_REASON_IDENTITY_LIMIT_REACHED = 25;</code>
+   * <code>ERROR_REASON_IDENTITY_LIMIT_REACHED = 26;</code>
    */
-  ERROR_REASON_IDENTITY_LIMIT_REACHED(25),
+  ERROR_REASON_IDENTITY_LIMIT_REACHED(26),
   UNRECOGNIZED(-1),
   ;
 
@@ -658,9 +658,9 @@ public enum ErrorReason
    * Example: { "reason": "ERROR_REASON_UNAUTHENTICATED", "domain": "workflowstore", "metadata": {} }
    * </pre>
    *
-   * <code>ERROR_REASON_UNAUTHENTICATED = 23;</code>
+   * <code>ERROR_REASON_UNAUTHENTICATED = 24;</code>
    */
-  public static final int ERROR_REASON_UNAUTHENTICATED_VALUE = 23;
+  public static final int ERROR_REASON_UNAUTHENTICATED_VALUE = 24;
   /**
    * <pre>
    * The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
@@ -673,9 +673,9 @@ public enum ErrorReason
    * "workflow_id": "order:42" } }
    * </pre>
    *
-   * <code>ERROR_REASON_PERMISSION_DENIED = 24;</code>
+   * <code>ERROR_REASON_PERMISSION_DENIED = 25;</code>
    */
-  public static final int ERROR_REASON_PERMISSION_DENIED_VALUE = 24;
+  public static final int ERROR_REASON_PERMISSION_DENIED_VALUE = 25;
   /**
    * <pre>
    * The caller's identity has as much under way on this server as it may, whoever else calls; the call was not begun.
@@ -687,9 +687,9 @@ public enum ErrorReason
    * "metadata": { "identity": "billing", "kind": "streams", "limit": "50" } }
    * </pre>
    *
-   * <code>ERROR_REASON_IDENTITY_LIMIT_REACHED = 25;</code>
+   * <code>ERROR_REASON_IDENTITY_LIMIT_REACHED = 26;</code>
    */
-  public static final int ERROR_REASON_IDENTITY_LIMIT_REACHED_VALUE = 25;
+  public static final int ERROR_REASON_IDENTITY_LIMIT_REACHED_VALUE = 26;
 
 
   public final int getNumber() {
@@ -739,9 +739,9 @@ public enum ErrorReason
       case 20: return ERROR_REASON_TOO_MANY_CALLS;
       case 21: return ERROR_REASON_CALL_TOO_LONG;
       case 22: return ERROR_REASON_READER_STALLED;
-      case 23: return ERROR_REASON_UNAUTHENTICATED;
-      case 24: return ERROR_REASON_PERMISSION_DENIED;
-      case 25: return ERROR_REASON_IDENTITY_LIMIT_REACHED;
+      case 24: return ERROR_REASON_UNAUTHENTICATED;
+      case 25: return ERROR_REASON_PERMISSION_DENIED;
+      case 26: return ERROR_REASON_IDENTITY_LIMIT_REACHED;
       default: return null;
     }
   }

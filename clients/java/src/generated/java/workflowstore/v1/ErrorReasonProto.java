@@ -57,9 +57,9 @@ public final class ErrorReasonProto extends com.google.protobuf.GeneratedFile {
       "\022\037\n\033ERROR_REASON_TOO_MANY_CALLS\020\024\022\036\n\032ERR" +
       "OR_REASON_CALL_TOO_LONG\020\025\022\037\n\033ERROR_REASO" +
       "N_READER_STALLED\020\026\022 \n\034ERROR_REASON_UNAUT" +
-      "HENTICATED\020\027\022\"\n\036ERROR_REASON_PERMISSION_" +
-      "DENIED\020\030\022\'\n#ERROR_REASON_IDENTITY_LIMIT_" +
-      "REACHED\020\031B\205\001\n\020workflowstore.v1B\020ErrorRea" +
+      "HENTICATED\020\030\022\"\n\036ERROR_REASON_PERMISSION_" +
+      "DENIED\020\031\022\'\n#ERROR_REASON_IDENTITY_LIMIT_" +
+      "REACHED\020\032B\205\001\n\020workflowstore.v1B\020ErrorRea" +
       "sonProtoP\001\242\002\003WXX\252\002\020Workflowstore.V1\312\002\020Wo" +
       "rkflowstore\\V1\342\002\034Workflowstore\\V1\\GPBMet" +
       "adata\352\002\021Workflowstore::V1b\006proto3"
