@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+import trustme
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -268,6 +269,55 @@ async def test_one_item_out_of_reach_refuses_the_whole_batch(world: World) -> No
         assert b"PERMISSION_DENIED" in await world.refusal(method, request, "billing")
     assert await world.revisions() == [0, 0]
     assert (await world.call("Import", batches[-1][1], "admin")).results[0].revision == 1
+
+
+NAMES_WORKFLOWS = {"workflow_id", "workflow_ids", "workflow_id_prefix", "key"}
+"""Fields of requests that say which workflows they are about."""
+
+
+def named_in(message: Message, path: str = "") -> Iterator[tuple[str, Message, Any, int | None]]:
+    """Where a request says which workflow it is about: path, message, field, and place in the field if that repeats."""
+    for field, value in message.ListFields():
+        values = list(enumerate(value)) if field.is_repeated else [(None, value)]
+        if field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            for _, part in values:
+                yield from named_in(part, f"{path}{field.name}.")
+        elif field.name in NAMES_WORKFLOWS:
+            for place, _ in values:
+                yield f"{path}{field.name}", message, field, place
+
+
+def paths_of(message: Any, path: str = "") -> Iterator[str]:
+    """Where requests of a type can say which workflow they are about."""
+    for field in message.fields:
+        if field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            yield from paths_of(field.message_type, f"{path}{field.name}.")
+        elif field.name in NAMES_WORKFLOWS:
+            yield f"{path}{field.name}"
+
+
+async def test_every_field_that_names_a_workflow_is_looked_at(world: World) -> None:
+    looked_at = set()
+    for method, request in requests("one", "billing-1"):
+        for path, message, field, place in list(named_in(request)):
+            looked_at.add((method, path))
+            before = getattr(message, field.name) if place is None else getattr(message, field.name)[place]
+            for other in ("other-1", "Billing-1"):
+                _set(message, field.name, place, other)
+                assert b"PERMISSION_DENIED" in await world.refusal(method, request, "billing"), (method, path)
+            _set(message, field.name, place, before)
+        await world.one.save(WorkflowState("billing-1"))
+        await world.call(method, request, "billing")
+
+    # None of those that there are is missing in the requests above.
+    assert looked_at == {(name, path) for name, method in METHODS.items() for path in paths_of(method.input_type)}
+
+
+def _set(message: Message, name: str, place: int | None, value: str) -> None:
+    if place is None:
+        setattr(message, name, value)
+    else:
+        getattr(message, name)[place] = value
 
 
 async def fill(world: World, others: bool) -> None:
@@ -635,6 +685,36 @@ async def test_a_certificate_names_who_calls_unless_a_token_does(
     for unknown in ([], [("authorization", "Bearer wst_unknown")], twice):
         with pytest.raises(Unauthenticated):
             gate.caller(Connected(properties if unknown else {}, *unknown))
+
+
+@pytest.mark.parametrize(
+    ("common_name", "names", "identity"),
+    [("billing", ("client.example",), "billing"), (None, ("svc.example", "1.2.3.4"), "svc.example")],
+)
+async def test_a_certificate_names_who_calls_over_a_real_connection(
+    world: World, common_name: str | None, names: tuple[str, ...], identity: str
+) -> None:
+    gate: Any = world.service._gate
+
+    async def who(_: bytes, context: Any) -> bytes:
+        return gate.caller(context).identity.encode()  # type: ignore[no-any-return]
+
+    authority = trustme.CA()
+    ours, theirs = authority.issue_cert("localhost"), authority.issue_cert(*names, common_name=common_name)
+    pairs = [
+        (made.private_key_pem.bytes(), b"".join(pem.bytes() for pem in made.cert_chain_pems)) for made in (ours, theirs)
+    ]
+    server = grpc.aio.server()
+    handler = grpc.unary_unary_rpc_method_handler(who)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Who", {"Ask": handler}),))
+    root = authority.cert_pem.bytes()
+    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials(pairs[:1], root, True))
+    await server.start()
+    async with grpc.aio.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(root, *pairs[1])) as channel:
+        told: bytes = await channel.unary_unary("/test.Who/Ask")(b"")
+    await server.stop(0)
+
+    assert told.decode() == identity
 
 
 LIMITS = (
