@@ -244,6 +244,17 @@ async def test_each_call_needs_the_access_that_its_rule_says(world: World, ident
             assert await world.revisions() == before
 
 
+async def test_a_refusal_of_the_longest_names_gets_through(world: World) -> None:
+    for request in (
+        pb.LoadRequest(bucket="x" * 1_000_000, workflow_id="wf"),
+        pb.LoadRequest(bucket="one", workflow_id="\u00e9" * 1_000_000),
+    ):
+        found = await failure(_call(world, request, "nobody"))
+        assert found.reason == "PERMISSION_DENIED"
+        assert found.metadata["bucket"] == request.bucket[:256]
+        assert found.metadata["workflow_id"] == request.workflow_id[:256]
+
+
 async def test_one_item_out_of_reach_refuses_the_whole_batch(world: World) -> None:
     states = [state_pb.WorkflowState(workflow_id=id_) for id_ in ("billing-1", "other-1")]
     batches: list[tuple[str, Message]] = [
@@ -712,7 +723,7 @@ async def test_a_certificate_names_who_calls_over_a_real_connection(
     await server.start()
     async with grpc.aio.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(root, *pairs[1])) as channel:
         told: bytes = await channel.unary_unary("/test.Who/Ask")(b"")
-    await server.stop(0)
+    await server.stop(1)
 
     assert told.decode() == identity
 

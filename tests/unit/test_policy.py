@@ -53,6 +53,7 @@ def test_buckets_that_are_not_served_are_named() -> None:
     ("text", "words"),
     [
         ("[[grant", "TOML"),
+        ("a = " + "[" * 10_000, "TOML"),
         (grant(access="own"), "access"),
         (grant(identity=""), "identity"),
         (grant(bucket=""), "bucket"),

@@ -208,7 +208,8 @@ const (
 	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 24
 	// The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
 	// the answer is the same whether there is such a bucket or workflow or not. `bucket` and `workflow_id` are as the
-	// request has them, the first workflow that is refused; `workflow_id` is empty where the call is not about single ones.
+	// request has them, up to 256 characters, the latter being the first workflow that is refused; it is empty where the
+	// call is not about single ones.
 	// A stream ends with it too, when the access is withdrawn. Code PERMISSION_DENIED.
 	//
 	// Example: { "reason": "ERROR_REASON_PERMISSION_DENIED", "domain": "workflowstore",

@@ -27,6 +27,9 @@ READ_SECONDS: Final = 1.0
 FILE_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bytes of a file: 60,000 tokens, which take 0.2 s to be read."""
 
+TOLD_CHARACTERS_MAX: Final = 256
+"""Characters of a name in a request, of whatever length, that a refusal repeats: clients take 8 KiB of trailers."""
+
 BURST_SECONDS: Final = 1.0
 """For how long an identity that has sent nothing may send more than its rate."""
 
@@ -268,7 +271,8 @@ class Gate:
                     allowed = False
                     break
         if not allowed:
-            raise PermissionDenied(caller.identity, access.name.lower(), request.bucket, refused)
+            names = (request.bucket[:TOLD_CHARACTERS_MAX], refused[:TOLD_CHARACTERS_MAX])
+            raise PermissionDenied(caller.identity, access.name.lower(), *names)
         permit = Permit(caller, bucket, access, prefixes, about, within)
         _permit.set(permit)
         return permit
@@ -305,6 +309,9 @@ class Gate:
                 if str(error) != told:
                     told = str(error)
                     log.error("%s; what was read before holds", told)
+            except Exception:
+                # Whatever it is, streams go on being looked at, and the files read.
+                log.exception("what may be done by whom was not read again; what was read before holds")
             end_lost(self._lost)
 
     def _read_files(self) -> list[bytes]:

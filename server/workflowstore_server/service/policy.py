@@ -118,7 +118,7 @@ def parse(text: str, buckets: Sequence[str]) -> Policy:
     """
     try:
         found = msgspec.convert(tomllib.loads(text), _File)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise WrongPolicy(f"it is not TOML: {error}") from None
     except msgspec.ValidationError as error:
         raise WrongPolicy(str(error)) from None
