@@ -30,6 +30,7 @@ from workflowstore_server.model.errors import Unauthenticated
 from workflowstore_server.model.state import WorkflowState, WorkflowStatus
 from workflowstore_server.service import access, tokens
 from workflowstore_server.service.access import RULES, AccessOptions
+from workflowstore_server.service.calls import CallOptions
 from workflowstore_server.service.policy import Access
 from workflowstore_server.service.server import Service, ServiceOptions
 from workflowstore_server.service.servicer import Servicer
@@ -108,9 +109,13 @@ class World:
 
 @asynccontextmanager
 async def served(
-    folder: Path, policy: str = POLICY, one: MemoryStore | None = None, **options: Any
+    folder: Path,
+    policy: str = POLICY,
+    one: MemoryStore | None = None,
+    two: MemoryStore | None = None,
+    **options: Any,
 ) -> AsyncIterator[World]:
-    one, two = one or MemoryStore("one"), MemoryStore("two")
+    one, two = one or MemoryStore("one"), two or MemoryStore("two")
     policy_file, tokens_file = folder / "policy.toml", folder / "tokens"
     policy_file.write_text(policy)
     of = {}
@@ -786,6 +791,31 @@ async def test_an_identity_has_limits_of_its_own_over_all_of_its_connections(tmp
     assert found.retry_seconds
     assert others.reason == "WORKFLOW_NOT_FOUND"
     assert third.metadata == {"identity": "reader", "kind": "streams", "limit": "2"}
+
+
+async def test_an_identity_without_limits_leaves_places_to_others(tmp_path: Path) -> None:
+    """However many connections it has, and whatever bucket it calls."""
+    slow = (SlowStore("one"), SlowStore("two"))
+    async with served(tmp_path, POLICY, *slow, calls=CallOptions(calls_max=8)) as world, AsyncExitStack() as stack:
+        metadata = (("authorization", f"Bearer {world.of['admin']}"),)
+        saves = []
+        for number in range(8):
+            own = (("grpc.use_local_subchannel_pool", 1),)
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(world.service.address, options=own))
+            state = state_pb.WorkflowState(workflow_id=f"wf-{number}")
+            request = pb.SaveRequest(bucket=("one", "two")[number % 2], state=state)
+            saves.append(asyncio.ensure_future(WorkflowStoreStub(channel).Save(request, metadata=metadata)))
+
+        async def all_wait_or_are_refused() -> bool:
+            return slow[0].saves + slow[1].saves + sum(1 for save in saves if save.done()) == 8
+
+        await until(all_wait_or_are_refused)
+        assert slow[0].saves + slow[1].saves == 5
+        found = await failure(_call(world, pb.LoadRequest(bucket="one", workflow_id="none"), "reader"))
+        assert found.reason == "WORKFLOW_NOT_FOUND"
+        for store in slow:
+            store.go_on.set()
+        await asyncio.gather(*saves, return_exceptions=True)
 
 
 async def test_an_identity_sends_so_many_bytes_in_a_second_and_then_waits(tmp_path: Path) -> None:
