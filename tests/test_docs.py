@@ -13,7 +13,7 @@ from workflowstore.v1.error_reason_pb2 import ErrorReason
 from workflowstore_server.codec import document
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.service import status
-from workflowstore_server.service.access import RULES
+from workflowstore_server.service.rules import RULES
 
 ROOT = Path(__file__).parents[1]
 PLACES = ("*.md", "docs/**/*.md", "clients/*/README.md", "clients/*/*/README.md")

@@ -29,9 +29,10 @@ from workflowstore_server.codec.key import key_of
 from workflowstore_server.model.errors import Unauthenticated
 from workflowstore_server.model.state import WorkflowState, WorkflowStatus
 from workflowstore_server.service import access, tokens
-from workflowstore_server.service.access import RULES, AccessOptions
+from workflowstore_server.service.access import AccessOptions
 from workflowstore_server.service.calls import CallOptions
 from workflowstore_server.service.policy import Access
+from workflowstore_server.service.rules import RULES
 from workflowstore_server.service.server import Service, ServiceOptions
 from workflowstore_server.service.servicer import Servicer
 from workflowstore_server.store.memory import MemoryStore
