@@ -5,12 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
+from google.protobuf.message_factory import GetMessageClass
 
 from workflowstore.client._status import _BY_REASON
+from workflowstore.v1 import workflow_store_pb2
 from workflowstore.v1.error_reason_pb2 import ErrorReason
 from workflowstore_server.codec import document
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.service import status
+from workflowstore_server.service.rules import RULES
 
 ROOT = Path(__file__).parents[1]
 PLACES = ("*.md", "docs/**/*.md", "clients/*/README.md", "clients/*/*/README.md")
@@ -101,6 +104,19 @@ def test_the_errors_that_come_with_a_delay_are_those_that_are_said_to() -> None:
     sentence = (ROOT / "docs/errors.md").read_text().partition("## The delay\n")[2].partition("come with")[0]
     passing = {ErrorReason.Name(row.reason) for row in status._TABLE.values() if row.passing}
     assert {f"ERROR_REASON_{name}" for name in re.findall(r"`(\w+)`", sentence)} == passing
+
+
+def test_the_table_of_access_has_every_rpc_with_what_it_needs() -> None:
+    rows = _table((ROOT / "docs/access.md").read_text().partition("## The policy\n")[2])
+    methods = workflow_store_pb2.DESCRIPTOR.services_by_name["WorkflowStore"].methods
+    assert [row[0] for row in rows] == [f"`{method.name}`" for method in methods]
+    for (_, told, _), method in zip(rows, methods, strict=True):
+        request = GetMessageClass(method.input_type)()
+        needed = RULES[method.name].access(request).name.lower()
+        if "purge" in method.input_type.fields_by_name:
+            request.purge = True  # type: ignore[attr-defined]
+            needed += f"; with `purge` {RULES[method.name].access(request).name.lower()}"
+        assert told == needed
 
 
 def test_the_keys_in_the_stored_form_are_those_of_the_ids() -> None:

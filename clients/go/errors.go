@@ -45,6 +45,9 @@ const (
 	ErrCallTooLong           Reason = "ERROR_REASON_CALL_TOO_LONG"
 	ErrReaderStalled         Reason = "ERROR_REASON_READER_STALLED"
 	ErrWriteForgotten        Reason = "ERROR_REASON_WRITE_FORGOTTEN"
+	ErrUnauthenticated       Reason = "ERROR_REASON_UNAUTHENTICATED"
+	ErrPermissionDenied      Reason = "ERROR_REASON_PERMISSION_DENIED"
+	ErrIdentityLimitReached  Reason = "ERROR_REASON_IDENTITY_LIMIT_REACHED"
 )
 
 // Error returns the name.

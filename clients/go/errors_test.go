@@ -34,7 +34,7 @@ func TestReasonsAreThoseOfTheProto(t *testing.T) {
 		ErrInvalidRequest, ErrWorkflowNotFound, ErrWorkflowAlreadyExists, ErrRevisionMismatch, ErrStateTooLarge, ErrStorageFull,
 		ErrStorageUnavailable, ErrShuttingDown, ErrBucketRecreated, ErrBucketNotFound, ErrBucketConfiguration,
 		ErrMalformedDocument, ErrInternal, ErrContended, ErrIndexBehind, ErrRevisionForgotten, ErrRevisionNotReached, ErrWatchTooSlow, ErrReplyTooLarge,
-		ErrTooManyCalls, ErrCallTooLong, ErrReaderStalled, ErrWriteForgotten,
+		ErrTooManyCalls, ErrCallTooLong, ErrReaderStalled, ErrWriteForgotten, ErrUnauthenticated, ErrPermissionDenied, ErrIdentityLimitReached,
 	}
 	if len(known) != len(pb.ErrorReason_name)-1 {
 		t.Errorf("%d reasons, of %d", len(known), len(pb.ErrorReason_name)-1)

@@ -30,6 +30,7 @@ from workflowstore_server.model.errors import (
     StoreError,
 )
 from workflowstore_server.model.state import Durability, Room
+from workflowstore_server.service.access import CannotReadAccess
 from workflowstore_server.service.connections import open_files
 from workflowstore_server.service.server import AddressNotAvailable, Service
 from workflowstore_server.service.servicer import About, Servicer
@@ -154,7 +155,9 @@ async def running(config: Config) -> AsyncIterator[Service]:
                 return About(__version__, version, embedded is not None, server_report.durability)
 
             service = Service(Servicer(stores, indexes, about, time.time_ns), indexes, config.service)
-        except (AddressNotAvailable, CannotConnect, DataDirectoryInUse, EmbeddedServerFailed, StoreError) as error:
+        except (
+            AddressNotAvailable, CannotConnect, CannotReadAccess, DataDirectoryInUse, EmbeddedServerFailed, StoreError,
+        ) as error:  # fmt: skip
             raise CannotServe(_words(error)) from error
         async with asyncio.TaskGroup() as keepers:
             tasks = [keepers.create_task(connection.keep()), keepers.create_task(_tell_readiness(service, indexes))]

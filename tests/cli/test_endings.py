@@ -24,6 +24,8 @@ CASES = [
     (errors.WatchTooSlowError, "RESOURCE_EXHAUSTED", 7),
     (errors.ReplyTooLargeError, "RESOURCE_EXHAUSTED", 7),
     (errors.TooManyCallsError, "RESOURCE_EXHAUSTED", 7),
+    (errors.UnauthenticatedError, "UNAUTHENTICATED", 8),
+    (errors.PermissionDeniedError, "PERMISSION_DENIED", 8),
     (errors.OutcomeUnknownError, "INTERNAL", 1),
     (errors.InternalError, "INTERNAL", 1),
     (errors.WorkflowStoreError, "UNIMPLEMENTED", 1),
@@ -37,8 +39,9 @@ def test_exit_codes(kind, code, exit_code) -> None:
     assert str(failed) == "words"
 
 
-def test_a_server_that_is_busy_is_unavailable_and_not_full() -> None:
-    busy = errors.TooManyCallsError("words", code="RESOURCE_EXHAUSTED", reason="ERROR_REASON_TOO_MANY_CALLS")
+@pytest.mark.parametrize("reason", ["TOO_MANY_CALLS", "IDENTITY_LIMIT_REACHED"])
+def test_a_server_that_is_busy_is_unavailable_and_not_full(reason: str) -> None:
+    busy = errors.TooManyCallsError("words", code="RESOURCE_EXHAUSTED", reason=f"ERROR_REASON_{reason}")
 
     assert failure_of(busy, "there:1", 1).code == 5
 

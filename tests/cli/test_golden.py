@@ -13,9 +13,10 @@ from workflowstore_server.cli.buckets import bucket
 from workflowstore_server.cli.commands import group
 from workflowstore_server.cli.endings import ExitCode
 from workflowstore_server.cli.index import index
+from workflowstore_server.cli.token import token
 from workflowstore_server.config.settings import SETTINGS
 
-COMMON = ["--address", "--bucket", "--timeout", "--json"]
+COMMON = ["--address", "--token-file", "--bucket", "--timeout", "--json"]
 FILTER = [
     "--status", "--prefix", "--run-id", "--label", "--created-since", "--created-until", "--updated-since",
     "--updated-until",
@@ -26,8 +27,8 @@ SERVE = [
     "--retention", "--delete-markers-kept",
     "--nats-url", "--nats-creds", "--nats-tls-ca", "--nats-tls-cert",
     "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--disk-reserve-bytes",
-    "--reflection/--no-reflection", "--calls-max", "--lists-max", "--watches-max", "--drain-seconds",
-    "--log-format", "--log-level", "--config",
+    "--auth-tokens", "--auth-policy", "--reflection/--no-reflection",
+    "--calls-max", "--lists-max", "--watches-max", "--drain-seconds", "--log-format", "--log-level", "--config",
 ]  # fmt: skip
 FRESH = ["--consistency", "--min-revision"]
 GOLDEN = {
@@ -50,13 +51,14 @@ GOLDEN = {
         *COMMON,
     ],
     "serve": SERVE,
+    "token": [],
     "update": [
         "WORKFLOW_ID", "--status", "--run-id", "--input", "--result", "--error", "--label", "--remove-label",
         "--append", "--expected-revision", "--allow-missing", *COMMON,
     ],
     "watch": [*FILTER, "--after-revision", "--snapshot", "--full", "--progress", *COMMON],
 }  # fmt: skip
-VARIABLES = ["WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG"]
+VARIABLES = ["WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG", "WORKFLOWSTORE_TOKEN_FILE"]
 
 
 def _face(parameter: click.Parameter) -> str:
@@ -76,6 +78,11 @@ def test_the_commands_and_their_flags_are_these() -> None:
     ]  # fmt: skip
     assert list(index.commands) == ["rebuild"]
     assert [_face(parameter) for parameter in index.commands["rebuild"].params] == ["--data-dir", "--bucket"]
+    assert {name: [_face(parameter) for parameter in command.params] for name, command in token.commands.items()} == {
+        "create": ["NAME", "--tokens-file", "--expires"],
+        "list": ["--tokens-file"],
+        "revoke": ["ID_OR_NAME", "--tokens-file"],
+    }
 
 
 def test_the_exit_codes_are_these() -> None:
@@ -88,6 +95,7 @@ def test_the_exit_codes_are_these() -> None:
         "UNAVAILABLE": 5,
         "MALFORMED": 6,
         "FULL": 7,
+        "DENIED": 8,
         "INTERRUPTED": 130,
         "PIPE_CLOSED": 141,
     }

@@ -114,6 +114,21 @@ REASONS = {
         "not_applied",
     ),
     "CALL_TOO_LONG": ("DEADLINE_EXCEEDED", {"limit_seconds": "60"}, "DeadlineExceededError", {}, "unknown"),
+    "UNAUTHENTICATED": ("UNAUTHENTICATED", {}, "UnauthenticatedError", {}, "not_applied"),
+    "PERMISSION_DENIED": (
+        "PERMISSION_DENIED",
+        {"identity": "billing", "access": "write", **FACTS},
+        "PermissionDeniedError",
+        {"identity": "billing", "access": "write", "workflow_id": "order:42"},
+        "not_applied",
+    ),
+    "IDENTITY_LIMIT_REACHED": (
+        "RESOURCE_EXHAUSTED",
+        {"identity": "billing", "kind": "streams", "limit": "50"},
+        "TooManyCallsError",
+        {"kind": "streams", "limit": 50},
+        "not_applied",
+    ),
     "READER_STALLED": ("UNAVAILABLE", {"stalled_seconds": "30"}, "UnavailableError", {}, "not_applied"),
     "REPLY_TOO_LARGE": (
         "RESOURCE_EXHAUSTED",

@@ -142,7 +142,7 @@ class Direct:
         index = await self._stack.enter_async_context(Index(self.store, IndexOptions()).following())
         self._handlers = _Handlers()
         servicer = Servicer({BUCKET: self.store}, {BUCKET: index}, about, lambda: 0)
-        boundary = Boundary(self._handlers, Calls(CallOptions()))  # type: ignore[arg-type]
+        boundary = Boundary(self._handlers, Calls(CallOptions()), (BUCKET,), None)  # type: ignore[arg-type]
         add_WorkflowStoreServicer_to_server(servicer, boundary)  # type: ignore[arg-type]
         self._handler = {method: self._handlers.of(method) for method in METHODS}
 

@@ -1,6 +1,7 @@
 """What List and Count answer is what the filter says, in the order that was asked for, however it is found."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,15 @@ from support.entries import indexed, listed
 from workflowstore_server.codec import document, message
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.index import listing, query
-from workflowstore_server.model.selection import GroupBy, ListPosition, OrderBy, Selection, WorkflowFilter
+from workflowstore_server.model.selection import (
+    GroupBy,
+    ListPosition,
+    OrderBy,
+    Selection,
+    WorkflowFilter,
+    narrowed,
+    outermost,
+)
 from workflowstore_server.model.state import StoredState, Summary, WorkflowState, WorkflowStatus, WorkflowView
 from workflowstore_server.store.memory import MemoryStore
 
@@ -46,7 +55,8 @@ states = st.builds(
     updated_at_ns=times_ns,
     labels=labels,
 )
-filters = st.builds(
+bounds = st.lists(st.sampled_from(["a", "ab", "b", "order:", "order:1", "\ud7ff", "\U0010ffff"]), max_size=4)
+asked_filters = st.builds(
     WorkflowFilter,
     statuses=st.frozensets(st.sampled_from(WorkflowStatus), max_size=3),
     workflow_id_prefix=st.sampled_from(["", "", "a", "ab", "order:", "\ud7ff", "\U0010ffff"]),
@@ -57,6 +67,14 @@ filters = st.builds(
     updated_after_ns=st.none() | times_ns,
     updated_before_ns=st.none() | times_ns,
 )
+
+
+def confined(wanted: WorkflowFilter, prefixes: list[str]) -> WorkflowFilter:
+    """The same for a caller who may know of these prefixes only. What is outside of all of them is refused earlier."""
+    return replace(wanted, within=narrowed(wanted.workflow_id_prefix, outermost(prefixes)))
+
+
+filters = st.builds(confined, asked_filters, bounds)
 selections = st.builds(Selection, st.just("b"), filters, st.sampled_from(OrderBy), st.booleans())
 
 
@@ -169,6 +187,32 @@ async def test_malformed_entries_come_first_and_once_and_only_under_their_prefix
     assert list(chunks[0].malformed) + resumed == malformed
     assert {entry.key for entry in some} == {f"bad-{number}" for number in range(1200, 1300)} | {"=not base64"}
     assert (counted.count, counted.malformed_count) == (0, 101)
+
+
+async def test_what_is_malformed_outside_of_what_a_caller_may_know_is_neither_told_nor_counted() -> None:
+    store = MemoryStore("b")
+    for key in ("a-bad", "b-bad", "c-bad", "=not base64"):
+        store.store(key, b"{")
+    within = WorkflowFilter(within=("a-", "c-"))
+    async with indexed(store) as index:
+        _, malformed = await listed(index, Selection("b", within))
+        counted = await index.count(within)
+
+    assert [entry.key for entry in malformed] == ["a-bad", "c-bad"]
+    assert counted.malformed_count == 2
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_a_list_within_several_prefixes_goes_on_from_its_place_in_each(descending: bool) -> None:
+    """A part that began with its prefix again would read anew, for each chunk, all that came before."""
+    selection = Selection("b", WorkflowFilter(within=("a-", "c-", "e-")), descending=descending)
+    async with indexed(MemoryStore("b")) as index:
+        database, _ = await index.follower.fresh()
+        way = await index.follower.read(database, lambda connection: query.way_of(connection, selection))
+
+    ranges = query.page(way, selection, (b"", "c-5"), 10, "w.workflow_id").parameters
+
+    assert ranges == (("a-", "a.", "c-", "c-5") if descending else ("c-5", "c.", "e-", "e."))
 
 
 async def test_a_chunk_is_bounded_by_bytes_whatever_a_summary_weighs(directory: Path | None) -> None:

@@ -380,6 +380,9 @@ EXAMPLES: list[StoreError] = [
     errors.TooManyCalls("lists", 128),
     errors.CallTooLong(60, Outcome.UNKNOWN),
     errors.ReaderStalled(30),
+    errors.Unauthenticated(),
+    errors.PermissionDenied("billing", "write", "b", "wf"),
+    errors.IdentityLimitReached("billing", "request bytes a second", 1000, 1.5),
 ]
 
 

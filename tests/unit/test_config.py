@@ -37,6 +37,8 @@ OTHER = {
     "nats-server": "FILE",
     "data-bytes-max": "1048576",
     "disk-reserve-bytes": "16777216",
+    "auth-tokens": "FILE",
+    "auth-policy": "FILE",
     "reflection": "off",
     "calls-max": "7",
     "lists-max": "8",
@@ -76,6 +78,7 @@ def test_every_option_of_a_component_has_a_setting_or_is_its_own() -> None:
         "drain_seconds",
         "calls",
         "connections",  # what nobody was seen to need otherwise
+        "access",
     ]
     times = ["call_seconds_max", "stall_seconds_max"]  # likewise
     assert [field.name for field in fields(CallOptions)] == ["calls_max", "lists_max", "watches_max", *times]
@@ -119,6 +122,8 @@ def _values(config) -> dict[str, object]:
         "nats-server": config.embedded.program,
         "data-bytes-max": config.embedded.file_store_bytes_max,
         "disk-reserve-bytes": config.embedded.reserve_bytes,
+        "auth-tokens": config.service.access and config.service.access.tokens_file,
+        "auth-policy": config.service.access and config.service.access.policy_file,
         "reflection": config.service.reflection,
         "calls-max": config.service.calls.calls_max,
         "lists-max": config.service.calls.lists_max,
@@ -185,7 +190,7 @@ def test_a_toml_file_has_the_names_of_the_flags_and_typed_values(file) -> None:
         'nats-url = "nats://a:1"\n'
     )
     config = load({}, {}, file)
-    assert config.service == ServiceOptions("0.0.0.0:1", True, 2.0)
+    assert config.service == ServiceOptions("0.0.0.0:1", None, 2.0)
     assert config.buckets == ("a", "b")
     assert config.bucket == BucketOptions(create=False, history=3)
     assert config.nats_urls == ("nats://a:1",)
@@ -325,3 +330,12 @@ def test_a_secret_in_an_address_is_not_told() -> None:
     with pytest.raises(ConfigurationError) as caught:
         load({"nats_url": ("http://user:secret@a:1",)}, {}, None)
     assert "secret" not in str(caught.value)
+
+
+def test_tokens_and_a_policy_go_together(file) -> None:
+    file.write_text("")
+    with pytest.raises(ConfigurationError, match="--auth-policy"):
+        load({"auth_tokens": str(file)}, {}, None)
+    with pytest.raises(ConfigurationError, match="--auth-tokens"):
+        load({"auth_policy": str(file)}, {}, None)
+    assert load({}, {"WORKFLOWSTORE_TOKEN": "x", "WORKFLOWSTORE_TOKEN_FILE": "y"}, None).service.access is None

@@ -103,3 +103,11 @@ def test_a_number_without_an_end_is_read_no_further_than_a_decoder_does(lead: by
     assert not wire.has_more_fields(endless, SAVE, 65_536)
     with pytest.raises(DecodeError):
         pb.SaveRequest.FromString(endless)
+
+
+def test_the_leading_text_of_a_message_is_its_bucket_where_encoders_put_it() -> None:
+    for request in (pb.SaveRequest(bucket="one", state=STATE), pb.GetInfoRequest(bucket="b\u00e9")):
+        assert wire.leading_text(request.SerializeToString(), 1) == request.bucket
+    for data in (b"", b"\x0a", b"\xff" * 20, pb.SaveRequest(state=STATE).SerializeToString(), b"\x08\x01"):
+        assert wire.leading_text(data, 1) == ""
+    assert wire.leading_text(b"\x0a\x05ab", 1) == "ab"

@@ -213,6 +213,31 @@ const (
 	//	"metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "revision": "340000",
 	//	              "outcome": "unknown" } }
 	ErrorReason_ERROR_REASON_WRITE_FORGOTTEN ErrorReason = 23
+	// The server has to know who calls, and does not: the call has no token and no client certificate, or the token is not
+	// known, has expired or was revoked. A stream ends with it too, when its token is revoked. Code UNAUTHENTICATED.
+	//
+	// Example: { "reason": "ERROR_REASON_UNAUTHENTICATED", "domain": "workflowstore", "metadata": {} }
+	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 24
+	// The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
+	// the answer is the same whether there is such a bucket or workflow or not. `bucket` and `workflow_id` are as the
+	// request has them, up to 256 characters, the latter being the first workflow that is refused; it is empty where the
+	// call is not about single ones.
+	// A stream ends with it too, when the access is withdrawn. Code PERMISSION_DENIED.
+	//
+	// Example: { "reason": "ERROR_REASON_PERMISSION_DENIED", "domain": "workflowstore",
+	//
+	//	"metadata": { "identity": "billing", "access": "write", "bucket": "beluga_workflows",
+	//	              "workflow_id": "order:42" } }
+	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 25
+	// The caller's identity has as much under way on this server as it may, whoever else calls; the call was not begun.
+	// `kind` is "calls" (those with one reply), "streams" or "request bytes a second", `limit` how many it may. Try again
+	// after the google.rpc.RetryInfo that comes along; `retry_seconds` says the same where it is about bytes.
+	// Code RESOURCE_EXHAUSTED.
+	//
+	// Example: { "reason": "ERROR_REASON_IDENTITY_LIMIT_REACHED", "domain": "workflowstore",
+	//
+	//	"metadata": { "identity": "billing", "kind": "streams", "limit": "50" } }
+	ErrorReason_ERROR_REASON_IDENTITY_LIMIT_REACHED ErrorReason = 26
 )
 
 // Enum value maps for ErrorReason.
@@ -242,6 +267,9 @@ var (
 		21: "ERROR_REASON_CALL_TOO_LONG",
 		22: "ERROR_REASON_READER_STALLED",
 		23: "ERROR_REASON_WRITE_FORGOTTEN",
+		24: "ERROR_REASON_UNAUTHENTICATED",
+		25: "ERROR_REASON_PERMISSION_DENIED",
+		26: "ERROR_REASON_IDENTITY_LIMIT_REACHED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -268,6 +296,9 @@ var (
 		"ERROR_REASON_CALL_TOO_LONG":           21,
 		"ERROR_REASON_READER_STALLED":          22,
 		"ERROR_REASON_WRITE_FORGOTTEN":         23,
+		"ERROR_REASON_UNAUTHENTICATED":         24,
+		"ERROR_REASON_PERMISSION_DENIED":       25,
+		"ERROR_REASON_IDENTITY_LIMIT_REACHED":  26,
 	}
 )
 
@@ -302,7 +333,7 @@ var File_workflowstore_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_workflowstore_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"#workflowstore/v1/error_reason.proto\x12\x10workflowstore.v1*\xc2\x06\n" +
+	"#workflowstore/v1/error_reason.proto\x12\x10workflowstore.v1*\xb1\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12#\n" +
@@ -328,7 +359,10 @@ const file_workflowstore_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_TOO_MANY_CALLS\x10\x14\x12\x1e\n" +
 	"\x1aERROR_REASON_CALL_TOO_LONG\x10\x15\x12\x1f\n" +
 	"\x1bERROR_REASON_READER_STALLED\x10\x16\x12 \n" +
-	"\x1cERROR_REASON_WRITE_FORGOTTEN\x10\x17B\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
+	"\x1cERROR_REASON_WRITE_FORGOTTEN\x10\x17\x12 \n" +
+	"\x1cERROR_REASON_UNAUTHENTICATED\x10\x18\x12\"\n" +
+	"\x1eERROR_REASON_PERMISSION_DENIED\x10\x19\x12'\n" +
+	"#ERROR_REASON_IDENTITY_LIMIT_REACHED\x10\x1aB\x1fZ\x1dworkflowstore/workflowstorev1b\x06proto3"
 
 var (
 	file_workflowstore_v1_error_reason_proto_rawDescOnce sync.Once

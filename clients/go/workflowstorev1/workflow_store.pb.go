@@ -3375,9 +3375,10 @@ type GetInfoResponse struct {
 	NatsEmbedded bool `protobuf:"varint,3,opt,name=nats_embedded,json=natsEmbedded,proto3" json:"nats_embedded,omitempty"`
 	// How durable an acknowledged write is.
 	Durability Durability `protobuf:"varint,4,opt,name=durability,proto3,enum=workflowstore.v1.Durability" json:"durability,omitempty"`
-	// The buckets that this server serves. The first one is meant by an empty `bucket`.
+	// The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
 	Buckets []string `protobuf:"bytes,5,rep,name=buckets,proto3" json:"buckets,omitempty"`
-	// The bucket asked for.
+	// The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+	// malformed entries and deletions below are 0.
 	Bucket *BucketInfo `protobuf:"bytes,6,opt,name=bucket,proto3" json:"bucket,omitempty"`
 	// The newest revision of the bucket. 0 = nothing was ever written.
 	StoreRevision uint64 `protobuf:"varint,7,opt,name=store_revision,json=storeRevision,proto3" json:"store_revision,omitempty"`

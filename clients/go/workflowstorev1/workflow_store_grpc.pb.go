@@ -63,6 +63,10 @@ const (
 // reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
 // nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
 // become 30 minutes old: go on after the last message.
+//
+// A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+// not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+// that part, as if there were nothing else. Revisions are those of the whole bucket.
 type WorkflowStoreClient interface {
 	// Save writes a whole state over whatever was stored under its id. When the reply arrives the state is on disk
 	// (as far as GetInfo's `durability` says so), and every later Load and List sees it.
@@ -382,6 +386,10 @@ func (c *workflowStoreClient) GetInfo(ctx context.Context, in *GetInfoRequest, o
 // reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
 // nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
 // become 30 minutes old: go on after the last message.
+//
+// A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+// not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+// that part, as if there were nothing else. Revisions are those of the whole bucket.
 type WorkflowStoreServer interface {
 	// Save writes a whole state over whatever was stored under its id. When the reply arrives the state is on disk
 	// (as far as GetInfo's `durability` says so), and every later Load and List sees it.

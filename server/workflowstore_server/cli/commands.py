@@ -20,6 +20,7 @@ from workflowstore_server.cli import (
     revisions,
     serve,
     status,
+    token,
     updates,
     watch,
     writes,
@@ -74,6 +75,7 @@ for command in (
     status.health,
     index.index,
     buckets.bucket,
+    token.token,
     completion.completion,
 ):
     group.add_command(command)

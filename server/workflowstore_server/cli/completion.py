@@ -2,12 +2,13 @@
 
 import contextlib
 import re
+from collections.abc import Callable
 from typing import Final
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from workflowstore_server.cli.connection import ADDRESS_DEFAULT
+from workflowstore_server.cli.connection import ADDRESS_DEFAULT, token_source
 
 IDS_MAX: Final = 50
 """Workflow ids offered at once."""
@@ -49,15 +50,16 @@ def workflow_ids(context: click.Context, _parameter: click.Parameter, incomplete
     found: list[str] = []
     # An error in the middle of a command line that is being typed helps nobody.
     with contextlib.suppress(Exception):
-        _look_up(address, context.params.get("bucket") or "", incomplete, found)
+        token = token_source(context.params.get("token_file"))
+        _look_up(address, token, context.params.get("bucket") or "", incomplete, found)
     return [CompletionItem(workflow_id) for workflow_id in found]
 
 
-def _look_up(address: str, bucket: str, prefix: str, found: list[str]) -> None:
+def _look_up(address: str, token: Callable[[], str] | None, bucket: str, prefix: str, found: list[str]) -> None:
     from workflowstore import Client, WorkflowFilter
 
     wanted = WorkflowFilter(workflow_id_prefix=prefix)
-    with Client(address, bucket=bucket) as client:
+    with Client(address, bucket=bucket, token=token) as client:
         for state in client.list(wanted, on_malformed=lambda _: None, timeout=LOOKUP_SECONDS_MAX):
             if _PLAIN.fullmatch(state.workflow_id):
                 found.append(state.workflow_id)

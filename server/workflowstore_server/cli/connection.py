@@ -2,21 +2,26 @@
 
 import functools
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from workflowstore_server.cli.endings import CommandFailed, failure_of
+from workflowstore_server.cli.endings import CommandFailed, ExitCode, failure_of
 
 if TYPE_CHECKING:
     from workflowstore import Client, WorkflowStoreError
 
 ADDRESS_DEFAULT: Final = "127.0.0.1:50051"
 TIMEOUT_SECONDS_DEFAULT: Final = 30.0
+
+TOKEN_VARIABLE: Final = "WORKFLOWSTORE_TOKEN"  # noqa: S105 (its name alone)
+"""Has the token itself. There is no flag for it, which others could read in the list of processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +35,23 @@ class Connection:
     """Deadline of a call. None = none."""
     human: bool
     """Tables for people, else JSON Lines for programs."""
+    token_file: Path | None = None
+    """File with the token that tells who calls. None = that of the environment, or none."""
+
+    @property
+    def token(self) -> "Callable[[], str] | None":
+        """What tells the token of the moment. None = there is none."""
+        return token_source(self.token_file)
 
     @contextmanager
     def client(self) -> "Iterator[Client]":
         """A client, in a scope of `failures`."""
         from workflowstore import Client
 
-        with self.failures(), Client(self.address, bucket=self.bucket, timeout=self.timeout_seconds) as client:
+        with (
+            self.failures(),
+            Client(self.address, bucket=self.bucket, timeout=self.timeout_seconds, token=self.token) as client,
+        ):
             yield client
 
     @contextmanager
@@ -74,6 +89,14 @@ def connected(
             metavar="HOST:PORT",
             help="The server to call.",
         ),
+        click.option(
+            "--token-file",
+            type=click.Path(path_type=Path),
+            envvar="WORKFLOWSTORE_TOKEN_FILE",
+            show_envvar=True,
+            metavar="FILE",
+            help=f"File with the token that tells who calls; default: {TOKEN_VARIABLE}, the token itself.",
+        ),
         click.option("--bucket", default="", metavar="NAME", help="The bucket; default: the server's first."),
         click.option(
             "--timeout",
@@ -89,16 +112,38 @@ def connected(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def with_connection(
-            *, address: str, bucket: str, timeout: float | None, as_json: bool, **arguments: object
+            *,
+            address: str,
+            token_file: Path | None,
+            bucket: str,
+            timeout: float | None,
+            as_json: bool,
+            **arguments: object,
         ) -> None:
             human = sys.stdout.isatty() and not as_json
-            command(Connection(address, bucket, timeout, human), **arguments)
+            command(Connection(address, bucket, timeout, human, token_file), **arguments)
 
         for option in reversed(options):
             option(with_connection)
         return with_connection
 
     return decorate
+
+
+def token_source(file: Path | None) -> Callable[[], str] | None:
+    """What tells the token of the moment, of a file or else of the environment. None = there is none."""
+    if file is None:
+        token = os.environ.get(TOKEN_VARIABLE, "").strip()
+        return (lambda: token) if token else None
+
+    def read() -> str:
+        try:
+            return file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise CommandFailed(ExitCode.USAGE, f"--token-file: cannot read {file}: {why}") from error
+
+    return read
 
 
 def _positive(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:

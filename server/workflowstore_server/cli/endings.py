@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5
     MALFORMED = 6
     FULL = 7
+    DENIED = 8
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 
@@ -35,6 +36,7 @@ MEANINGS: Final = {
     ExitCode.UNAVAILABLE: "the server or its storage is unavailable, or did not answer in time",
     ExitCode.MALFORMED: "stored documents are malformed; what could be read was printed",
     ExitCode.FULL: "the state is too large, or the storage is full",
+    ExitCode.DENIED: "the server does not know who calls, or does not allow that",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
     ExitCode.PIPE_CLOSED: "the reader of standard output closed it, as `head` does",
 }
@@ -51,9 +53,14 @@ _CODES: Final = {
     "DATA_LOSS": ExitCode.MALFORMED,
     "RESOURCE_EXHAUSTED": ExitCode.FULL,
     "OUT_OF_RANGE": ExitCode.USAGE,
+    "UNAUTHENTICATED": ExitCode.DENIED,
+    "PERMISSION_DENIED": ExitCode.DENIED,
 }
 
-_REASONS: Final = {"ERROR_REASON_TOO_MANY_CALLS": ExitCode.UNAVAILABLE}
+_REASONS: Final = {
+    "ERROR_REASON_TOO_MANY_CALLS": ExitCode.UNAVAILABLE,
+    "ERROR_REASON_IDENTITY_LIMIT_REACHED": ExitCode.UNAVAILABLE,
+}
 """Reasons that mean something else than most with their code."""
 
 _OUTCOMES: Final = {

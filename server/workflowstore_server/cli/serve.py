@@ -60,7 +60,7 @@ def _facts(setting: Setting) -> str:
     several = ", separated by commas" if setting.kind == "texts" else ""
     facts = [f"env: {setting.variable}{several}"]
     if setting.kind == "boolean":
-        facts.append(f"default: {'' if setting.default else 'no-'}{setting.name}")
+        facts += [f"default: {'' if setting.default else 'no-'}{setting.name}"] if setting.default is not None else []
     elif isinstance(setting.default, tuple):
         facts += [f"default: {', '.join(setting.default)}"] if setting.default else []
     elif setting.default is not None:

@@ -47,7 +47,9 @@ def health(connection: Connection, service: str) -> None:
     try:
         with mapped_errors(write=False), grpc.insecure_channel(connection.address) as channel:
             check = health_pb2_grpc.HealthStub(channel).Check
-            answer, call = check.with_call(request, timeout=connection.deadline_seconds)
+            token = connection.token
+            metadata = [("authorization", f"Bearer {token()}")] if token is not None else []
+            answer, call = check.with_call(request, timeout=connection.deadline_seconds, metadata=metadata)
     except WorkflowStoreError as error:
         if error.code == "NOT_FOUND":
             raise CommandFailed(

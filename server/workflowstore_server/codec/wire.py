@@ -1,4 +1,4 @@
-"""The only place that knows how many fields an encoded message has, before anything is made of it.
+"""The only place that knows what can be told of an encoded message before anything is made of it.
 
 A field of two bytes becomes a message of 150, and objects of 500 more: as events, 16 MiB of them became 5 GiB, and took
 a minute.
@@ -52,6 +52,16 @@ def has_more_fields(data: bytes, shape: Shape, fields_max: int) -> bool:
         except IndexError:
             continue
     return False
+
+
+def leading_text(data: bytes, number: int) -> str:
+    """Return the text of this field of a message if it is the first that is there, else nothing."""
+    try:
+        tag, at = _number(data, 0)
+        size, at = _number(data, at)
+    except IndexError:
+        return ""
+    return data[at : at + size].decode(errors="replace") if tag == number << 3 | 2 else ""
 
 
 def _repeats(message: Descriptor) -> bool:

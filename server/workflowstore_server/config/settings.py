@@ -95,7 +95,11 @@ SETTINGS: Final = (
         "disk-reserve-bytes", "integer", "Bytes left free on the disk of --data-dir; with less, writes are refused.",
         256 * 1024**2, "BYTES", 16 * 1024**2,
     ),
-    Setting("reflection", "boolean", "Describe the API to tools such as grpcurl.", True),
+    Setting("auth-tokens", "path", "Hashes of the tokens that callers may show; needs --auth-policy.", None, "FILE"),
+    Setting("auth-policy", "path", "Who may do what (TOML); then each caller has to be known.", None, "FILE"),
+    Setting(
+        "reflection", "boolean", "Describe the API to tools such as grpcurl; by default if nobody has to be known.",
+    ),
     Setting("calls-max", "integer", "Calls with one reply at once; more are refused.", 2048, "N", 1, 1_000_000),
     Setting("lists-max", "integer", "Lists, exports and histories at once.", 64, "N", 1, 100_000),
     Setting("watches-max", "integer", "Watches at once.", 4096, "N", 1, 1_000_000),

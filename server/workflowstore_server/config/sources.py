@@ -22,6 +22,7 @@ from workflowstore_server.config.settings import (
 from workflowstore_server.embedded.server import EmbeddedOptions
 from workflowstore_server.index import IndexOptions, RetentionOptions
 from workflowstore_server.model.state import WorkflowStatus
+from workflowstore_server.service.access import AccessOptions
 from workflowstore_server.service.calls import CallOptions
 from workflowstore_server.service.server import ServiceOptions
 from workflowstore_server.store.jetstream.bucket import BucketOptions
@@ -30,7 +31,9 @@ from workflowstore_server.store.jetstream.connection import NatsOptions
 BUCKET_NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1"})
 FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
-CLIENT_VARIABLES: Final = frozenset({"WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG"})
+CLIENT_VARIABLES: Final = frozenset(
+    {"WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG", "WORKFLOWSTORE_TOKEN", "WORKFLOWSTORE_TOKEN_FILE"}
+)
 
 
 class ConfigurationError(Exception):
@@ -219,7 +222,12 @@ def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
             raise ConfigurationError("--nats-url: give nats://HOST:PORT or tls://HOST:PORT")
     if (monitor := values["nats_monitor_url"]) and urlsplit(monitor).scheme not in {"http", "https"}:
         raise ConfigurationError("--nats-monitor-url: give http://HOST:PORT or https://HOST:PORT")
-    for key in ("nats_creds", "nats_tls_ca", "nats_tls_cert", "nats_tls_key", "nats_server"):
+    if values["auth_tokens"] and not values["auth_policy"]:
+        raise ConfigurationError("--auth-tokens tells who calls; say with --auth-policy who may do what")
+    if values["auth_policy"] and not (values["auth_tokens"] or values.get("listen_tls_client_ca")):
+        raise ConfigurationError("--auth-policy needs to know who calls: give --auth-tokens")
+    files = ("nats_creds", "nats_tls_ca", "nats_tls_cert", "nats_tls_key", "nats_server", "auth_tokens", "auth_policy")
+    for key in files:
         if values[key] is not None and not values[key].is_file():
             raise ConfigurationError(f"--{key.replace('_', '-')}: there is no file {values[key]}")
 
@@ -239,6 +247,7 @@ def _compose(values: Mapping[str, Any]) -> Config:
             values["reflection"],
             values["drain_seconds"],
             CallOptions(values["calls_max"], values["lists_max"], values["watches_max"]),
+            access=AccessOptions(values["auth_policy"], values["auth_tokens"]) if values["auth_policy"] else None,
         ),
         nats=NatsOptions(
             credentials_file=values["nats_creds"],

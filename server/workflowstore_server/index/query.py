@@ -41,6 +41,8 @@ class Way:
     id_column: str = "w.workflow_id"
     probe: str = ""
     """The part of the source that the conditions are about. Empty = all of it."""
+    prefixes: tuple[str, ...] = ()
+    """Prefixes of the ids, where each is a driver."""
 
     def where(self, driver: Term, *, lower: bool = True, upper: bool = True) -> list[Term]:
         """Return the conditions that the index answers, with or without the ends of the range."""
@@ -58,13 +60,13 @@ _BY_LABEL: Final = "labels AS d CROSS JOIN workflows AS w ON w.workflow_id = d.w
 _COLUMN: Final = {OrderBy.CREATED_AT: "w.created", OrderBy.UPDATED_AT: "w.updated"}
 
 
-def conditions(wanted: WorkflowFilter) -> list[Term]:
-    """Return what a workflow `w` must fulfil: all of it.
+def conditions(wanted: WorkflowFilter, *, ids: bool = True) -> list[Term]:
+    """Return what a workflow `w` must fulfil: all of it, or all but what its id must.
 
     The plus signs keep SQLite from answering them by an index: which one it uses is the way's choice, and where it
     begins to read is the position's.
     """
-    terms = [term for term in _id_range(wanted.workflow_id_prefix, "+w.workflow_id") if term]
+    terms = _id_conditions(wanted, "+w.workflow_id") if ids else []
     if wanted.statuses:
         values = tuple(sorted(message.status_value(status) for status in wanted.statuses))
         terms.append(Term(f"+w.status IN ({', '.join('?' * len(values))})", values))
@@ -79,10 +81,14 @@ def conditions(wanted: WorkflowFilter) -> list[Term]:
 
 
 def malformed_conditions(wanted: WorkflowFilter) -> list[Term]:
-    """Return what a malformed entry must fulfil: that its id, where its key stands for one, has the prefix."""
-    if not wanted.workflow_id_prefix:
-        return []
-    in_range = all_of([term for term in _id_range(wanted.workflow_id_prefix, "workflow_id") if term])
+    """Return what a malformed entry must fulfil: that its id has the prefix.
+
+    One whose key stands for no id is left out only for those who may not know of everything.
+    """
+    terms = _id_conditions(wanted, "workflow_id")
+    if wanted.within or not terms:
+        return terms
+    in_range = all_of(terms)
     return [Term(f"(workflow_id IS NULL OR {in_range.sql})", in_range.parameters)]
 
 
@@ -116,7 +122,7 @@ def counting_way_of(connection: sqlite3.Connection, wanted: WorkflowFilter) -> W
         return _label_ways(wanted)[0]
     if wanted.run_id:
         return _run_way(wanted.run_id)
-    if wanted.workflow_id_prefix:
+    if wanted.workflow_id_prefix or wanted.within:
         return _id_way(wanted)
     in_time = wanted.created_after_ns is not None or wanted.created_before_ns is not None
     return _created_way(wanted) if in_time and not wanted.statuses else _status_way(wanted)
@@ -132,9 +138,12 @@ def page(way: Way, selection: Selection, after: tuple[bytes, str] | None, count:
     ]
     direction = " DESC" if selection.descending else ""
     ordering = ", ".join(column + direction for column in ordered)
-    rest = conditions(selection.filter)
+    rest = conditions(selection.filter, ids=not way.prefixes)
     resumed = after is not None and in_order
-    if after is not None:
+    drivers = way.drivers
+    if after is not None and in_order and way.prefixes:
+        drivers = _id_drivers_after(way.prefixes, after[-1], descending=selection.descending)
+    elif after is not None:
         sign = "<" if selection.descending else ">"
         # A row value: written as two comparisons, SQLite would not seek to the place.
         rest.append(Term(f"({', '.join(ordered)}) {sign} ({', '.join('?' * len(ordered))})", after[-len(ordered) :]))
@@ -144,14 +153,14 @@ def page(way: Way, selection: Selection, after: tuple[bytes, str] | None, count:
         lower, upper = not (resumed and not selection.descending), not (resumed and selection.descending)
         return all_of([*way.where(driver, lower=lower, upper=upper), *rest])
 
-    if len(way.drivers) == 1 and in_order:
-        where = where_of(way.drivers[0])
+    if len(drivers) == 1 and in_order:
+        where = where_of(drivers[0])
         sql = f"SELECT {columns} FROM {way.source} WHERE {where.sql} ORDER BY {ordering} LIMIT {count}"
         return Term(sql, where.parameters)
     # What has to be sorted or merged is found by its place alone, and only the rows of this page are read whole.
     branches: list[str] = []
     parameters: list[Any] = []
-    for driver in way.drivers:
+    for driver in drivers:
         where = where_of(driver)
         keys = f"{order or 'NULL'} AS o, {way.id_column} AS i"
         branches.append(
@@ -166,7 +175,7 @@ def page(way: Way, selection: Selection, after: tuple[bytes, str] | None, count:
 
 def counted(way: Way, wanted: WorkflowFilter, group: str | None = None) -> Term:
     """Return the query for the number of workflows that match; apart by a column of `w` if one is given."""
-    rest = conditions(wanted)
+    rest = conditions(wanted, ids=not way.prefixes)
     columns = f"{group}, count(*)" if group else "count(*)"
     grouping = f" GROUP BY {group}" if group else ""
     parts: list[str] = []
@@ -181,8 +190,8 @@ def counted(way: Way, wanted: WorkflowFilter, group: str | None = None) -> Term:
 def counted_by_label(way: Way, wanted: WorkflowFilter, key: str, groups_max: int) -> Term:
     """Return the query for the values of a label, the most frequent first: value, number, number of all groups, sum."""
     where = Term("s.key = ?", (key,))
-    rest = conditions(wanted)
-    if rest:
+    rest = conditions(wanted, ids=not way.prefixes)
+    if rest or way.prefixes:
         # The ids that match are found once, and looked up for each label; the other way round reads a row for each.
         driven = [all_of([*way.where(driver), *rest]) for driver in way.drivers]
         ids = " UNION ALL ".join(f"SELECT w.workflow_id FROM {way.source} WHERE {term.sql}" for term in driven)
@@ -211,7 +220,7 @@ def _narrowing_ways(wanted: WorkflowFilter) -> list[Way]:
     ways = _label_ways(wanted)
     if wanted.run_id:
         ways.append(_run_way(wanted.run_id))
-    if wanted.workflow_id_prefix:
+    if wanted.workflow_id_prefix or wanted.within:
         ways.append(_id_way(wanted))
     if wanted.statuses or wanted.updated_after_ns is not None or wanted.updated_before_ns is not None:
         ways.append(_status_way(wanted))
@@ -221,7 +230,11 @@ def _narrowing_ways(wanted: WorkflowFilter) -> list[Way]:
 
 
 def _id_way(wanted: WorkflowFilter) -> Way:
-    lower, upper = _id_range(wanted.workflow_id_prefix, "w.workflow_id")
+    prefixes = _prefixes(wanted)
+    if len(prefixes) > 1:
+        drivers = tuple(all_of(_id_range(prefix, "w.workflow_id")) for prefix in prefixes)
+        return Way("workflows AS w", OrderBy.WORKFLOW_ID, drivers, prefixes=prefixes)
+    lower, upper, *_ = (*_id_range(prefixes[0], "w.workflow_id"), None, None)
     return Way("workflows AS w", OrderBy.WORKFLOW_ID, lower=lower, upper=upper)
 
 
@@ -262,11 +275,43 @@ def _time_range(column: str, after_ns: int | None, before_ns: int | None) -> tup
     )
 
 
-def _id_range(prefix: str, column: str) -> tuple[Term | None, Term | None]:
+def _prefixes(wanted: WorkflowFilter) -> tuple[str, ...]:
+    """Return the prefixes of which an id has one. What it is within has been narrowed to what is asked for."""
+    return wanted.within or (wanted.workflow_id_prefix,)
+
+
+def _id_conditions(wanted: WorkflowFilter, column: str) -> list[Term]:
+    ranges = [_id_range(prefix, column) for prefix in _prefixes(wanted)]
+    if len(ranges) == 1:
+        return ranges[0]
+    either = [all_of(terms) for terms in ranges]
+    values = tuple(value for term in either for value in term.parameters)
+    return [Term(f"({' OR '.join(term.sql for term in either)})", values)]
+
+
+def _id_range(prefix: str, column: str) -> list[Term]:
     if not prefix:
-        return None, None
+        return []
     end = _successor(prefix)
-    return Term(f"{column} >= ?", (prefix,)), None if end is None else Term(f"{column} < ?", (end,))
+    return [Term(f"{column} >= ?", (prefix,)), *([Term(f"{column} < ?", (end,))] if end is not None else [])]
+
+
+def _id_drivers_after(prefixes: tuple[str, ...], id_: str, *, descending: bool) -> tuple[Term, ...]:
+    """Return the ranges of ids that lie after one in order, the first of them cut off there.
+
+    A range and a position beside it would be two lower ends, of which SQLite takes one: maybe the one far before.
+    """
+    drivers: list[Term] = []
+    for prefix in prefixes:
+        terms, end = _id_range(prefix, "w.workflow_id"), _successor(prefix)
+        if (id_ <= prefix) if descending else (end is not None and id_ >= end):
+            continue
+        if descending and (end is None or id_ < end):
+            terms = [terms[0], Term("w.workflow_id < ?", (id_,))]
+        elif not descending and id_ >= prefix:
+            terms = [Term("w.workflow_id > ?", (id_,)), *terms[1:]]
+        drivers.append(all_of(terms))
+    return tuple(drivers) or (Term("FALSE"),)
 
 
 def _successor(prefix: str) -> str | None:

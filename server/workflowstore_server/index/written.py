@@ -56,7 +56,7 @@ class Written:
 
         `before_is_known` = they had been told of everything that came before, and of nothing that came later.
         """
-        if self.workflow_id is not None and not self.workflow_id.startswith(wanted.workflow_id_prefix):
+        if not wanted.may_tell_of(self.workflow_id):
             return None
         entry = self._made()
         if isinstance(entry, Malformed):

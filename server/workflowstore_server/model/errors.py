@@ -222,3 +222,32 @@ class ReaderStalled(StoreError):
     """The reader of a stream has not read on for so long; it can go on after what it has."""
 
     stalled_seconds: float
+
+
+@dataclass(eq=False)
+class Unauthenticated(StoreError):
+    """Who calls is not known: there is no token and no certificate, or none that is known."""
+
+
+@dataclass(eq=False)
+class PermissionDenied(StoreError):
+    """The identity has no such access to what is asked for, whether that exists or not.
+
+    `bucket` and `workflow_id` are as the request has them; `workflow_id` is empty where it is not about single ones.
+    """
+
+    identity: str
+    access: str
+    bucket: str
+    workflow_id: str
+
+
+@dataclass(eq=False)
+class IdentityLimitReached(StoreError):
+    """The identity has as much of this kind under way on this server as it may; this call was not begun."""
+
+    identity: str
+    kind: str
+    limit: int
+    retry_seconds: float | None = None
+    """None = as long as after other failures that pass."""

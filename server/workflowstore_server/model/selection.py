@@ -1,7 +1,7 @@
 """The only place that knows which workflows can be asked for, and in which order."""
 
 import enum
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
 from workflowstore_server.model.state import Summary, WorkflowState, WorkflowStatus
@@ -25,6 +25,9 @@ class WorkflowFilter:
     """At this time or later."""
     updated_before_ns: int | None = None
     """Before this time."""
+    within: tuple[str, ...] = ()
+    """Prefixes that bound what the caller may know of: the workflow id begins with any of them, and what has none is
+    left out. In order, and none begins with another. Empty = no bounds."""
 
     @property
     def key(self) -> Hashable:
@@ -36,7 +39,7 @@ class WorkflowFilter:
         """Whether a state fulfils all conditions. The index asks the same in SQL; a test holds the two together."""
         return (
             (not self.statuses or state.status in self.statuses)
-            and state.workflow_id.startswith(self.workflow_id_prefix)
+            and self.may_tell_of(state.workflow_id)
             and (not self.run_id or state.run_id == self.run_id)
             and all(state.labels.get(key) == value for key, value in self.labels.items())
             and (self.created_after_ns is None or state.created_at_ns >= self.created_after_ns)
@@ -44,6 +47,28 @@ class WorkflowFilter:
             and (self.updated_after_ns is None or state.updated_at_ns >= self.updated_after_ns)
             and (self.updated_before_ns is None or state.updated_at_ns < self.updated_before_ns)
         )
+
+    def may_tell_of(self, workflow_id: str | None) -> bool:
+        """Whether a workflow, or what a key without a workflow id holds (None), is not left out for its id."""
+        if workflow_id is None:
+            return not self.within
+        return workflow_id.startswith(self.workflow_id_prefix) and (
+            not self.within or workflow_id.startswith(self.within)
+        )
+
+
+def outermost(prefixes: Iterable[str]) -> tuple[str, ...]:
+    """Return prefixes in order, without those that begin with another."""
+    found: list[str] = []
+    for prefix in sorted(prefixes):
+        if not found or not prefix.startswith(found[-1]):
+            found.append(prefix)
+    return tuple(found)
+
+
+def narrowed(prefix: str, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the prefixes of what begins with one and with any of the others, which are outermost."""
+    return (prefix,) if prefix.startswith(prefixes) else tuple(one for one in prefixes if one.startswith(prefix))
 
 
 class OrderBy(enum.Enum):

@@ -7,7 +7,7 @@ tenth of a call's cost (docs/adr/0004).
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, cast
 
@@ -27,6 +27,7 @@ from workflowstore_server.model.errors import (
 )
 from workflowstore_server.model.limits import QUESTION_BYTES_MAX, REQUEST_FIELDS_MAX
 from workflowstore_server.service import status
+from workflowstore_server.service.access import Gate
 from workflowstore_server.service.attempts import is_made_again
 from workflowstore_server.service.calls import Call, Calls
 from workflowstore_server.service.connections import RECEIVE_BYTES_MAX
@@ -43,6 +44,11 @@ LONG_AT_ONCE_MAX: Final = 8
 """Calls with long requests that run at once; others wait before theirs are decoded. What is made of one takes up to 40
 MiB. Those that save a large state or a batch keep the storage busy with fewer."""
 
+LONG_OF_A_BUCKET_MAX: Final = LONG_AT_ONCE_MAX // 2
+"""Of them, those to one of several buckets, so that calls which wait for its storage leave room for the others'."""
+
+BUCKET_FIELD: Final = 1
+"""Number of the field `bucket` in every request."""
 
 WRITES: Final = frozenset({"Save", "Update", "Delete", "SaveBatch", "DeleteBatch", "Import"})
 """Methods whose failures say what became of the write."""
@@ -55,10 +61,19 @@ CARRYING: Final = frozenset({"Save", "Update", "SaveBatch", "Import"})
 class Boundary:
     """Registers a service's handlers at a server, each wrapped so that its failures leave as statuses of this API."""
 
-    def __init__(self, server: grpc.aio.Server, calls: Calls) -> None:
+    def __init__(self, server: grpc.aio.Server, calls: Calls, buckets: Sequence[str], gate: Gate | None) -> None:
         self._server = server
         self._calls = calls
+        self._gate = gate
+        """None = nobody is asked who calls."""
         self._long = asyncio.Semaphore(LONG_AT_ONCE_MAX)
+        # One bucket alone need leave nothing to others. An empty name means the first.
+        named = [(name, name) for name in buckets] + [("", buckets[0])] if len(buckets) > 1 else []
+        self._shares = {name: f"bucket {bucket}" for name, bucket in named}
+        """What the places of calls to a bucket are counted under, by its name in the request."""
+        turns = {bucket: asyncio.Semaphore(LONG_OF_A_BUCKET_MAX) for bucket in buckets}
+        self._long_to = {name: turns[bucket] for name, bucket in named}
+        self._long_to_others = asyncio.Semaphore(LONG_AT_ONCE_MAX if len(buckets) == 1 else LONG_OF_A_BUCKET_MAX)
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Ignored: the generated code registers every handler here and, by name, below."""
@@ -84,25 +99,58 @@ class Boundary:
     def _unary(
         self, method: str, decode: Decode, behavior: Callable[[Any, Context], Awaitable[Any]]
     ) -> Callable[[object, Context], Awaitable[Any]]:
-        writes = method.rpartition("/")[2] in WRITES
+        rpc = method.rpartition("/")[2]
+        writes = rpc in WRITES
 
         async def handle(_: object, context: Context) -> Any:
             call = Call(self._calls, self._calls.unary, context.peer(), writes=writes)
             try:
                 with call:
-                    request = await context.read()
+                    request = await self._request(call, context)
                     if not _is_long(request):
                         decoded = decode(request)
-                        call.begin()
+                        self._begin(call, rpc, decoded)
                         return await behavior(decoded, context)
-                    call.begin()
-                    async with self._long:
-                        return await behavior(await aside.run(True, decode, request), context)
+                    return await self._long_call(call, rpc, decode, request, lambda it: behavior(it, context))
             except BaseException as error:
                 sent = _sent(method, call.failure(error), context)
             return await self._end(call, sent, context)
 
         return handle
+
+    async def _request(self, call: Call, context: Context) -> Any:
+        """Read the request of a caller who is known, if callers have to be."""
+        if self._gate is None:
+            return await context.read()
+        call.caller = self._gate.caller(context)
+        request = await context.read()
+        if isinstance(request, bytes):
+            self._gate.take_bytes(call.caller, len(request))
+        return request
+
+    def _begin(self, call: Call, rpc: str, decoded: Any) -> None:
+        self._admit(call, rpc, decoded)
+        call.begin(self._shares.get(decoded.bucket))
+
+    def _admit(self, call: Call, rpc: str, decoded: Any) -> None:
+        if self._gate is not None and call.caller is not None:
+            call.permit = self._gate.admit(call.caller, rpc, decoded)
+
+    async def _long_call(
+        self, call: Call, rpc: str, decode: Decode, request: bytes, answer: Callable[[Any], Awaitable[Any]]
+    ) -> Any:
+        """Answer a long request when it is its turn, and its bucket's."""
+        bucket = wire.leading_text(request, BUCKET_FIELD)
+        call.begin(self._shares.get(bucket))
+        while True:
+            async with self._long_to.get(bucket, self._long_to_others), self._long:
+                decoded = await aside.run(True, decode, request)
+                if decoded.bucket == bucket:
+                    self._admit(call, rpc, decoded)
+                    return await answer(decoded)
+            # Its fields are in another order than encoders write them, and it has waited for another bucket's turn.
+            bucket = decoded.bucket
+            del decoded
 
     def _stream(
         self,
@@ -111,13 +159,14 @@ class Boundary:
         behavior: Callable[[Any, Context], AsyncGenerator[Any]],
         serialize: Callable[[Any], bytes],
     ) -> Callable[[object, Context], Awaitable[None]]:
-        budget = self._calls.watches if method.endswith("/Watch") else self._calls.lists
+        rpc = method.rpartition("/")[2]
+        budget = self._calls.watches if rpc == "Watch" else self._calls.lists
 
         async def send(call: Call, context: Context) -> None:
             with call:
-                request = await context.read()
+                request = await self._request(call, context)
                 decoded = await aside.run(_is_long(request), decode, request)
-                call.begin()
+                self._begin(call, rpc, decoded)
                 async with aclosing(behavior(decoded, context)) as messages:
                     async for message in messages:
                         # A List has its states ready for the wire.

@@ -10,12 +10,14 @@ from typing import Final
 
 from workflowstore_server.model.errors import (
     CallTooLong,
+    IdentityLimitReached,
     Outcome,
     ReaderStalled,
     ShuttingDown,
     StoreError,
     TooManyCalls,
 )
+from workflowstore_server.service.access import Caller, Lost, Permit
 
 ARRIVALS_MAX: Final = 4096
 """Calls whose request has not come. Each costs some 20 KiB; those that come beyond it push out the oldest."""
@@ -60,39 +62,50 @@ class Budget:
     """The places for one kind of call, apart from those of the others so that none takes theirs.
 
     A connection may have as many of them as it leaves free, so that those who have few get one however many there are
-    who take all that they can.
+    who take all that they can. So may an identity, however many connections it has; and a bucket, so that calls which
+    pile up before one do not keep away those to another.
     """
 
-    __slots__ = ("_by_peer", "limit", "name", "running")
+    __slots__ = ("_by_share", "limit", "name", "running")
 
     def __init__(self, name: str, limit: int) -> None:
         self.name = name
         self.limit = limit
         self.running: dict[Call, None] = {}
         """Those that have a place, the oldest first."""
-        self._by_peer: dict[str, int] = {}
+        self._by_share: dict[str, int] = {}
 
     def add(self, call: "Call") -> None:
         """Give a call a place."""
         self.running[call] = None
-        self._by_peer[call.peer] = self._by_peer.get(call.peer, 0) + 1
+        for share in call.shares:
+            self._by_share[share] = self._by_share.get(share, 0) + 1
 
     def remove(self, call: "Call") -> None:
         """Take the place of a call back."""
         del self.running[call]
-        count = self._by_peer.pop(call.peer) - 1
-        if count:
-            self._by_peer[call.peer] = count
+        for share in call.shares:
+            count = self._by_share.pop(share) - 1
+            if count:
+                self._by_share[share] = count
 
-    def has_room(self, peer: str) -> bool:
-        """Whether there is a place for one more call of this connection."""
-        taken = len(self.running)
-        return taken < self.limit and taken + self._by_peer.get(peer, 0) <= self.limit
+    def count(self, share: str) -> int:
+        """How many places a connection, an identity or a bucket has."""
+        return self._by_share.get(share, 0)
 
-    def longest_waiting(self, peer: str) -> "Call | None":
-        """The stream that waits longest for its reader, of this connection and those that have as many or more."""
-        own = self._by_peer.get(peer, 0)
-        waiting = [call for call in self.running if call.sending_bytes and self._by_peer[call.peer] >= own]
+    def has_room(self, shares: tuple[str, ...]) -> bool:
+        """Whether there is a place for one more call of these."""
+        left = self.limit - len(self.running)
+        return left > 0 and all(self._by_share.get(share, 0) <= left for share in shares)
+
+    def longest_waiting(self, shares: tuple[str, ...]) -> "Call | None":
+        """The stream that waits longest for its reader, of these and of those that have as many or more."""
+        own = [self.count(share) for share in shares]
+        waiting = [
+            call
+            for call in self.running
+            if call.sending_bytes and all(self._by_share[theirs] >= ours for theirs, ours in zip(call.shares, own))  # noqa: B905 (fewer are known before the request has come)
+        ]
         return min(waiting, key=lambda call: call.since, default=None)
 
 
@@ -106,8 +119,10 @@ class Call:
         "_place",
         "_task",
         "budget",
-        "peer",
+        "caller",
+        "permit",
         "sending_bytes",
+        "shares",
         "since",
         "unread_bytes",
         "writes",
@@ -120,8 +135,13 @@ class Call:
         self._ended_by: StoreError | None = None
         self._cancels = 0
         self.budget = budget
-        self.peer = peer
-        """Its connection, as gRPC names it."""
+        self.shares: tuple[str, ...] = (peer,)
+        """Whose share of the places it takes: its connection's, as gRPC names it, and, once it has begun, its bucket's
+        and its identity's."""
+        self.caller: Caller | None = None
+        """Who makes it. None = nobody asks."""
+        self.permit: Permit | None = None
+        """What it may be answered with. None = nobody asks."""
         self.writes = writes
         self.since = 0.0
         """When it arrived, when it was begun, or when the message was ready that waits for its reader."""
@@ -143,10 +163,19 @@ class Call:
         self._place.remove(self)
         self._calls.leave()
 
-    def begin(self) -> None:
-        """Begin to work, with the request. Raises: TooManyCalls."""
-        self._calls.make_room(self)
-        self.move(self.budget)
+    def begin(self, bucket_share: str | None = None) -> None:
+        """Begin to work, with the request. Raises: TooManyCalls, IdentityLimitReached.
+
+        `bucket_share` = what its bucket's share is counted under. None = it is the only bucket.
+        """
+        shares = self.shares if bucket_share is None else (*self.shares, bucket_share)
+        if self.caller is not None:
+            self._calls.check_limits(self.budget, self.caller)
+            shares = (*shares, self.caller.share)
+        self._calls.make_room(self.budget, shares)
+        self._place.remove(self)
+        self.shares, self._place = shares, self.budget
+        self._place.add(self)
         self.since = self._calls.now()
 
     def move(self, place: Budget) -> None:
@@ -217,7 +246,7 @@ class Calls:
         if self._closed:
             raise ShuttingDown
         # Its request need not be read to be refused.
-        self.make_room(call)
+        self.make_room(call.budget, call.shares)
         if len(self.arriving.running) >= ARRIVALS_MAX:
             next(iter(self.arriving.running)).end(TooManyCalls("arrivals", ARRIVALS_MAX))
         self.idle.clear()
@@ -227,15 +256,31 @@ class Calls:
         if not (self.unary.running or self.arriving.running or self.lists.running or self.watches.running):
             self.idle.set()
 
-    def make_room(self, call: Call) -> None:
+    def end_lost(self, lost: Lost) -> None:
+        """End the streams that may not go on."""
+        for call in (*self.lists.running, *self.watches.running):
+            if call.permit is not None and (error := lost(call.permit)) is not None:
+                call.end(error)
+
+    def check_limits(self, budget: Budget, caller: Caller) -> None:
+        """Let an identity begin no more than it may. Raises: IdentityLimitReached."""
+        limits, share = caller.limits, caller.share
+        if budget is self.unary:
+            kind, limit, count = "calls", limits.calls_max, budget.count(share)
+        else:
+            count = self.lists.count(share) + self.watches.count(share)
+            kind, limit = "streams", limits.streams_max
+        if limit is not None and count >= limit:
+            raise IdentityLimitReached(caller.identity, kind, limit)
+
+    def make_room(self, budget: Budget, shares: tuple[str, ...]) -> None:
         """Find a place for a call, if need be that of the stream that waits longest for its reader.
 
         Raises: TooManyCalls.
         """
-        budget = call.budget
-        if budget.has_room(call.peer):
+        if budget.has_room(shares):
             return
-        longest = budget.longest_waiting(call.peer)
+        longest = budget.longest_waiting(shares)
         if longest is None or not self._give_up(longest, PRESSED_SECONDS):
             raise TooManyCalls(budget.name, budget.limit)
 

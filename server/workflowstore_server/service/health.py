@@ -8,6 +8,7 @@ from grpc_health.v1 import health, health_pb2
 
 from workflowstore_server.index import Index
 from workflowstore_server.model.state import IndexInfo
+from workflowstore_server.service.access import Gate
 
 TOLD_MAX: Final = 32
 """Buckets told of, those first whose index is not ready or furthest behind: clients take 8 KiB of metadata."""
@@ -17,16 +18,21 @@ METADATA_KEY: Final = "workflowstore-index"
 
 
 class HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]
-    """The standard service, whose Check also tells of the indexes, in its trailing metadata."""
+    """The standard service, whose Check also tells of the indexes, in its trailing metadata.
 
-    def __init__(self, indexes: Mapping[str, Index]) -> None:
+    It answers everybody, for probes have no tokens. Of an index it tells those who may read in its bucket.
+    """
+
+    def __init__(self, indexes: Mapping[str, Index], gate: Gate | None) -> None:
         super().__init__()
         self._indexes = indexes
+        self._gate = gate
 
     async def Check(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> health_pb2.HealthCheckResponse:
-        infos = [(bucket, index.info()) for bucket, index in self._indexes.items()]
+        buckets = self._indexes if self._gate is None else self._gate.buckets_of(context)
+        infos = [(bucket, self._indexes[bucket].info()) for bucket in buckets]
         worst_first = sorted(infos, key=lambda item: (item[1].ready, -item[1].lag))
         context.set_trailing_metadata(
             tuple((METADATA_KEY, described(bucket, info)) for bucket, info in worst_first[:TOLD_MAX])

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from workflowstore.v1 import workflow_store_pb2
 from workflowstore.v1.workflow_store_pb2_grpc import add_WorkflowStoreServicer_to_server
 from workflowstore_server.index import Index
+from workflowstore_server.service.access import AccessOptions, Gate
 from workflowstore_server.service.boundary import Boundary
 from workflowstore_server.service.calls import CallOptions, Calls
 from workflowstore_server.service.connections import ConnectionOptions, channel_options
@@ -46,14 +47,17 @@ class ServiceOptions:
     listen: str = "127.0.0.1:50051"
     """HOST:PORT to listen on; port 0 = a free one."""
 
-    reflection: bool = True
-    """Whether the server describes its API to tools like grpcurl."""
+    reflection: bool | None = None
+    """Whether the server describes its API to tools like grpcurl. None = if it asks nobody who calls."""
 
     drain_seconds: float = 30.0
     """How long running calls may take to finish when the server stops. What is left then is cut off."""
 
     calls: CallOptions = field(default_factory=CallOptions)
     connections: ConnectionOptions = field(default_factory=ConnectionOptions)
+
+    access: AccessOptions | None = None
+    """Who may do what. None = whoever reaches the server may do everything."""
 
 
 class Service:
@@ -62,17 +66,19 @@ class Service:
     def __init__(self, servicer: Servicer, indexes: Mapping[str, Index], options: ServiceOptions) -> None:
         """Take the address, without answering on it yet.
 
-        Raises: AddressNotAvailable.
+        Raises: AddressNotAvailable, CannotReadAccess.
         """
         self._options = options
-        self._health = HealthServicer(indexes)
+        self._gate = Gate(options.access, tuple(indexes)) if options.access is not None else None
+        self._health = HealthServicer(indexes, self._gate)
         self._indexes = indexes
         self._server = grpc.aio.server(options=channel_options(options.connections))
         self._calls = Calls(options.calls)
-        self._watching_over: asyncio.Task[None] | None = None
-        add_WorkflowStoreServicer_to_server(servicer, Boundary(self._server, self._calls))  # type: ignore[arg-type]
+        self._watching_over: list[asyncio.Task[None]] = []
+        boundary = Boundary(self._server, self._calls, tuple(indexes), self._gate)
+        add_WorkflowStoreServicer_to_server(servicer, boundary)  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if options.reflection:
+        if options.reflection if options.reflection is not None else self._gate is None:
             _add_reflection(self._server)
         host = options.listen.rpartition(":")[0]
         try:
@@ -84,7 +90,10 @@ class Service:
 
     async def start(self) -> None:
         """Begin to answer."""
-        self._watching_over = asyncio.create_task(self._calls.watch_over(), name="watch over calls")
+        self._watching_over.append(asyncio.create_task(self._calls.watch_over(), name="watch over calls"))
+        if self._gate is not None:
+            rereading = self._gate.watch_over(self._calls.end_lost)
+            self._watching_over.append(asyncio.create_task(rereading, name="watch over access"))
         await self._server.start()
         await self.set_serving(serving=False)
 
@@ -129,9 +138,9 @@ class Service:
                 await leaving
                 # gRPC is done before its last events of the calls have come to this loop.
                 await asyncio.sleep(QUIET_SECONDS)
-            if self._watching_over is not None:
-                self._watching_over.cancel()
-                await asyncio.gather(self._watching_over, return_exceptions=True)
+            for task in self._watching_over:
+                task.cancel()
+            await asyncio.gather(*self._watching_over, return_exceptions=True)
 
 
 def _add_reflection(server: grpc.aio.Server) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -17,11 +17,19 @@ from workflowstore_server.model.errors import StoreError
 from workflowstore_server.model.patch import StatePatch
 from workflowstore_server.model.selection import Selection
 from workflowstore_server.model.state import Consistency, Durability, WorkflowState, WorkflowView
-from workflowstore_server.service import attempts, batches, revisions, status, validation
+from workflowstore_server.service import access, attempts, batches, revisions, status, validation
 from workflowstore_server.store import Deleted, Draft, Saved, StateStore
 from workflowstore_server.store.update import Updater
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+OF_THE_WHOLE_BUCKET: Final = {
+    "bucket": ("revisions", "bytes"),
+    "index": ("workflow_count", "malformed_count"),
+    "retention": ("deleted_count", "compacted_count"),
+    "room": ("low", "disk_free_bytes", "disk_reserve_bytes"),
+}
+"""What GetInfo tells of workflows that the caller may know nothing of."""
 
 _T = TypeVar("_T")
 
@@ -90,7 +98,9 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         after = validation.position(request.page_token, selection)
         view = message.VIEW.get(request.view, WorkflowView.SUMMARY)
         await self._store(request.bucket).anchor(request.min_revision, _consistency(request))
-        chunks = self._index(request.bucket).chunks(selection, view, request.limit, after)
+        # A token is that of what was asked for, so that it also goes on once its caller may see more or less.
+        confined = replace(selection, filter=access.confined(selection.filter))
+        chunks = self._index(request.bucket).chunks(confined, view, request.limit, after)
         async with aclosing(chunks):
             async for chunk in chunks:
                 next_page_token = token.encode(chunk.position, selection) if chunk.position is not None else ""
@@ -101,7 +111,7 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         self, request: pb.WatchRequest, context: Context
     ) -> AsyncGenerator[bytes]:
         validation.check_watch(request, self._stores)
-        wanted, start = message.decode_filter(request.filter), _watch_start(request)
+        wanted, start = access.confined(message.decode_filter(request.filter)), _watch_start(request)
         view = message.VIEW.get(request.view, WorkflowView.SUMMARY)
         async with aclosing(self._index(request.bucket).watch(wanted, view, start)) as messages:
             async for told in messages:
@@ -111,7 +121,8 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
 
     async def Count(self, request: pb.CountRequest, context: Context) -> pb.CountResponse:  # noqa: N802
         validation.check_count(request, self._stores)
-        wanted, group_by = message.decode_filter(request.filter), message.decode_group_by(request)
+        wanted = access.confined(message.decode_filter(request.filter))
+        group_by = message.decode_group_by(request)
         await self._store(request.bucket).anchor(request.min_revision, _consistency(request))
         counted = await self._index(request.bucket).count(wanted, group_by, request.label)
         return message.encode_count(counted)
@@ -160,13 +171,13 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         if not request.HasField("filter"):
             results = await batches.delete(store, request, attempts.again_after(request, context))
             return pb.DeleteBatchResponse(results=[_deleted_result(*result) for result in results])
-        wanted = message.decode_filter(request.filter)
+        wanted = access.confined(message.decode_filter(request.filter))
         if request.dry_run:
             found = await batches.matching(index, store.bucket, wanted, request.limit)
             results = [(workflow_id, Deleted(existed=True)) for workflow_id, _ in found]
         else:
             results = await batches.delete_matching(
-                store, index, wanted, request.limit, request.request_id, purge=request.purge
+                store, index, wanted, request.limit, access.own(request.request_id), purge=request.purge
             )
         left = await index.count(wanted)
         return pb.DeleteBatchResponse(
@@ -179,7 +190,8 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
         validation.check_export(request, self._stores)
         selection = Selection(request.bucket or self._default, message.decode_filter(request.filter))
         after = validation.position(request.page_token, selection)
-        chunks = exporting.documents(self._index(request.bucket), selection, after)
+        confined = replace(selection, filter=access.confined(selection.filter))
+        chunks = exporting.documents(self._index(request.bucket), confined, after)
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield pb.ExportResponse(
@@ -198,22 +210,27 @@ class Servicer(workflow_store_pb2_grpc.WorkflowStoreServicer):
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Context) -> pb.GetInfoResponse:  # noqa: N802
         validation.check_get_info(request, self._stores)
-        store = self._store(request.bucket)
+        store, index = self._store(request.bucket), self._index(request.bucket)
         info = await store.info()
         about = self._about()
-        return pb.GetInfoResponse(
+        reply = pb.GetInfoResponse(
             server_version=about.server_version,
             nats_server_version=about.nats_server_version,
             nats_embedded=about.nats_embedded,
             durability=message.encode_durability(about.durability),
-            buckets=list(self._stores),
+            buckets=access.visible(self._stores),
             bucket=message.encode_bucket(info),
             store_revision=info.store_revision,
             document_bytes_max=store.document_bytes_max,
-            index=message.encode_index(self._index(request.bucket).info(info.store_revision)),
-            retention=message.encode_retention(self._index(request.bucket).janitor.info()),
             room=message.encode_room(store.room),
+            index=message.encode_index(index.info(info.store_revision)),
+            retention=message.encode_retention(index.janitor.info()),
         )
+        if not access.sees_all_of_the_bucket():
+            for part, fields in OF_THE_WHOLE_BUCKET.items():
+                for field in fields:
+                    getattr(reply, part).ClearField(field)
+        return reply
 
     def _state_to_save(self, request: pb.SaveRequest) -> WorkflowState:
         validation.check_save(request, self._stores)

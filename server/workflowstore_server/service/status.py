@@ -158,6 +158,24 @@ _TABLE: Final[dict[type[StoreError], _Row]] = {
         "the stream was not read for {stalled_seconds} s; go on after the last message, and read faster",
         passing=True,
     ),
+    errors.Unauthenticated: _Row(
+        grpc.StatusCode.UNAUTHENTICATED,
+        reasons.ERROR_REASON_UNAUTHENTICATED,
+        "this server has to know who calls; send a token that it knows as metadata, `authorization: Bearer TOKEN`, or "
+        "use a client certificate",
+    ),
+    errors.PermissionDenied: _Row(
+        grpc.StatusCode.PERMISSION_DENIED,
+        reasons.ERROR_REASON_PERMISSION_DENIED,
+        "{identity} has no {access} access to what the call is about, or this server has no such bucket; the server's "
+        "--auth-policy says who has",
+    ),
+    errors.IdentityLimitReached: _Row(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        reasons.ERROR_REASON_IDENTITY_LIMIT_REACHED,
+        "{identity} has come to its limit of {limit} {kind}; try again, or raise it in the server's --auth-policy",
+        passing=True,
+    ),
 }
 
 
@@ -169,6 +187,7 @@ def status_of(error: StoreError, *, retried: bool = False) -> Status:
     """
     row = _TABLE[type(error)]
     fields = {field.name: getattr(error, field.name) for field in dataclasses.fields(error)}  # type: ignore[arg-type]
+    retry_seconds = fields.get("retry_seconds") or RETRY_SECONDS
     if retried and row.passing:
         fields["outcome"] = Outcome.UNKNOWN
     details: list[Message] = []
@@ -180,7 +199,9 @@ def status_of(error: StoreError, *, retried: bool = False) -> Status:
     else:
         words = row.words.format(**{name: _shown(value) for name, value in fields.items()})
     if row.passing:
-        details.append(error_details_pb2.RetryInfo(retry_delay=Duration(nanos=int(RETRY_SECONDS * 1e9))))
+        delay = Duration()
+        delay.FromNanoseconds(int(retry_seconds * 1e9))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     metadata = {name: _text(value) for name, value in fields.items() if value is not None}
     return _status(row.code, row.reason, words, metadata, details)
 

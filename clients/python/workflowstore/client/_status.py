@@ -44,6 +44,9 @@ _BY_REASON: Final[dict[str, tuple[type[WorkflowStoreError], Outcome]]] = {
     "ERROR_REASON_TOO_MANY_CALLS": (errors.TooManyCallsError, "not_applied"),
     "ERROR_REASON_CALL_TOO_LONG": (errors.DeadlineExceededError, "unknown"),
     "ERROR_REASON_READER_STALLED": (errors.UnavailableError, "not_applied"),
+    "ERROR_REASON_UNAUTHENTICATED": (errors.UnauthenticatedError, "not_applied"),
+    "ERROR_REASON_PERMISSION_DENIED": (errors.PermissionDeniedError, "not_applied"),
+    "ERROR_REASON_IDENTITY_LIMIT_REACHED": (errors.TooManyCallsError, "not_applied"),
     "ERROR_REASON_INTERNAL": (errors.InternalError, "unknown"),
 }
 

@@ -13,6 +13,7 @@ import grpc
 from workflowstore.client import _channel
 from workflowstore.client._resume import Reply, Request, Resumption
 from workflowstore.client._status import mapped_errors
+from workflowstore.client._token import Token, carrying
 from workflowstore.client._told import ToldRevisions
 from workflowstore.client.errors import WorkflowStoreError
 from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
@@ -29,6 +30,7 @@ class Connection:
         bucket: str = "",
         timeout: float | None = 30.0,
         retry: bool = True,
+        token: Token | None = None,
     ) -> None:
         """Connects at the first call.
 
@@ -42,6 +44,8 @@ class Connection:
                 `list`, `list_chunks`, `list_revisions`, `watch` and `export`.
             retry: Whether calls that fail as UNAVAILABLE are tried again; see the class. The iterations that go on by
                 themselves do so in any case.
+            token: The bearer token that tells the server who calls. A function is asked for it at each call, so that it
+                may change; it should not take long. Without TLS whoever is on the way can read it. None = none.
 
         Raises:
             TypeError: Both `target` and `channel` were given.
@@ -52,7 +56,7 @@ class Connection:
         if channel is None:
             channel = grpc.insecure_channel(target or _channel.TARGET_DEFAULT, options=_channel.options(retry=retry))
             self._owned_channel = channel
-        self._open_stub = WorkflowStoreStub(channel)
+        self._open_stub = WorkflowStoreStub(carrying(channel, token))
         self._closed = False
         self._bucket = bucket
         self._timeout = timeout

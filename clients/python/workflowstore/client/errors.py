@@ -25,6 +25,9 @@ All of them are a WorkflowStoreError. A failure that the server explains has a `
     RESOURCE_EXHAUSTED   ERROR_REASON_TOO_MANY_CALLS             TooManyCallsError
     DEADLINE_EXCEEDED    ERROR_REASON_CALL_TOO_LONG              DeadlineExceededError
     UNAVAILABLE          ERROR_REASON_READER_STALLED             UnavailableError (iterations go on by themselves)
+    UNAUTHENTICATED      ERROR_REASON_UNAUTHENTICATED            UnauthenticatedError
+    PERMISSION_DENIED    ERROR_REASON_PERMISSION_DENIED          PermissionDeniedError
+    RESOURCE_EXHAUSTED   ERROR_REASON_IDENTITY_LIMIT_REACHED     TooManyCallsError
     INTERNAL             ERROR_REASON_INTERNAL                   InternalError
 
 A failure without a reason (it never reached the service), or with one that this version does not know, goes by its
@@ -236,16 +239,20 @@ class DeadlineExceededError(WorkflowStoreError):
 
 
 class TooManyCallsError(WorkflowStoreError):
-    """The server runs as many calls of this kind as it takes, and has not begun this one. Try again."""
+    """The server runs as many calls of this kind as it takes, in all or of the caller's identity, and has not begun
+    this one. Try again.
+    """
 
     @property
     def kind(self) -> str:
-        """Which are too many: "calls" (with one reply), "lists", "watches", or "arrivals"."""
+        """Which are too many: "calls" (with one reply), "lists", "watches", or "arrivals"; of an identity "calls",
+        "streams" or "request bytes a second".
+        """
         return self.metadata.get("kind", "")
 
     @property
     def limit(self) -> int:
-        """How many of them the server runs at once."""
+        """How many of them the server runs at once, or takes in a second."""
         return self._number("limit")
 
 
@@ -356,6 +363,26 @@ class MalformedDocumentError(WorkflowStoreError):
     def detail(self) -> str:
         """What is wrong with it."""
         return self.metadata.get("detail", "")
+
+
+class UnauthenticatedError(WorkflowStoreError):
+    """The server has to know who calls, and does not: there is no token, or one that it does not know (any more)."""
+
+
+class PermissionDeniedError(_WorkflowError):
+    """The caller has no such access to what the call is about, whether that exists or not. `workflow_id` is the first
+    that is refused, empty where the call is not about single ones.
+    """
+
+    @property
+    def identity(self) -> str:
+        """Who the caller is to the server."""
+        return self.metadata.get("identity", "")
+
+    @property
+    def access(self) -> str:
+        """What would be needed: read, write or admin."""
+        return self.metadata.get("access", "")
 
 
 class InternalError(WorkflowStoreError):

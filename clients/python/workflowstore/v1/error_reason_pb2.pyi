@@ -208,6 +208,32 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
                "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "revision": "340000",
                              "outcome": "unknown" } }
     """
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 24
+    """The server has to know who calls, and does not: the call has no token and no client certificate, or the token is not
+    known, has expired or was revoked. A stream ends with it too, when its token is revoked. Code UNAUTHENTICATED.
+
+    Example: { "reason": "ERROR_REASON_UNAUTHENTICATED", "domain": "workflowstore", "metadata": {} }
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 25
+    """The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
+    the answer is the same whether there is such a bucket or workflow or not. `bucket` and `workflow_id` are as the
+    request has them, up to 256 characters, the latter being the first workflow that is refused; it is empty where the
+    call is not about single ones.
+    A stream ends with it too, when the access is withdrawn. Code PERMISSION_DENIED.
+
+    Example: { "reason": "ERROR_REASON_PERMISSION_DENIED", "domain": "workflowstore",
+               "metadata": { "identity": "billing", "access": "write", "bucket": "beluga_workflows",
+                             "workflow_id": "order:42" } }
+    """
+    ERROR_REASON_IDENTITY_LIMIT_REACHED: _ErrorReason.ValueType  # 26
+    """The caller's identity has as much under way on this server as it may, whoever else calls; the call was not begun.
+    `kind` is "calls" (those with one reply), "streams" or "request bytes a second", `limit` how many it may. Try again
+    after the google.rpc.RetryInfo that comes along; `retry_seconds` says the same where it is about bytes.
+    Code RESOURCE_EXHAUSTED.
+
+    Example: { "reason": "ERROR_REASON_IDENTITY_LIMIT_REACHED", "domain": "workflowstore",
+               "metadata": { "identity": "billing", "kind": "streams", "limit": "50" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the vocabulary of failures. Every error of WorkflowStore carries a google.rpc.ErrorInfo whose
@@ -401,5 +427,31 @@ Code ABORTED.
 Example: { "reason": "ERROR_REASON_WRITE_FORGOTTEN", "domain": "workflowstore",
            "metadata": { "bucket": "beluga_workflows", "workflow_id": "order:42", "revision": "340000",
                          "outcome": "unknown" } }
+"""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 24
+"""The server has to know who calls, and does not: the call has no token and no client certificate, or the token is not
+known, has expired or was revoked. A stream ends with it too, when its token is revoked. Code UNAUTHENTICATED.
+
+Example: { "reason": "ERROR_REASON_UNAUTHENTICATED", "domain": "workflowstore", "metadata": {} }
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 25
+"""The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
+the answer is the same whether there is such a bucket or workflow or not. `bucket` and `workflow_id` are as the
+request has them, up to 256 characters, the latter being the first workflow that is refused; it is empty where the
+call is not about single ones.
+A stream ends with it too, when the access is withdrawn. Code PERMISSION_DENIED.
+
+Example: { "reason": "ERROR_REASON_PERMISSION_DENIED", "domain": "workflowstore",
+           "metadata": { "identity": "billing", "access": "write", "bucket": "beluga_workflows",
+                         "workflow_id": "order:42" } }
+"""
+ERROR_REASON_IDENTITY_LIMIT_REACHED: ErrorReason.ValueType  # 26
+"""The caller's identity has as much under way on this server as it may, whoever else calls; the call was not begun.
+`kind` is "calls" (those with one reply), "streams" or "request bytes a second", `limit` how many it may. Try again
+after the google.rpc.RetryInfo that comes along; `retry_seconds` says the same where it is about bytes.
+Code RESOURCE_EXHAUSTED.
+
+Example: { "reason": "ERROR_REASON_IDENTITY_LIMIT_REACHED", "domain": "workflowstore",
+           "metadata": { "identity": "billing", "kind": "streams", "limit": "50" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1773,11 +1773,13 @@ class GetInfoResponse(_message.Message):
     """The most bytes that the stored form of one state may have."""
     @_builtins.property
     def buckets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The buckets that this server serves. The first one is meant by an empty `bucket`."""
+        """The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`."""
 
     @_builtins.property
     def bucket(self) -> Global___BucketInfo:
-        """The bucket asked for."""
+        """The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+        malformed entries and deletions below are 0.
+        """
 
     @_builtins.property
     def index(self) -> Global___IndexInfo:

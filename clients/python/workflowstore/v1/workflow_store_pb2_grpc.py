@@ -50,6 +50,10 @@ class WorkflowStoreStub(object):
     reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
     nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
     become 30 minutes old: go on after the last message.
+
+    A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+    not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+    that part, as if there were nothing else. Revisions are those of the whole bucket.
     """
 
     def __init__(self, channel):
@@ -155,6 +159,10 @@ class WorkflowStoreServicer(object):
     reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
     nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
     become 30 minutes old: go on after the last message.
+
+    A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+    not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+    that part, as if there were nothing else. Revisions are those of the whole bucket.
     """
 
     def Save(self, request, context):
@@ -437,6 +445,10 @@ class WorkflowStore(object):
     reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
     nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
     become 30 minutes old: go on after the last message.
+
+    A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+    not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+    that part, as if there were nothing else. Revisions are those of the whole bucket.
     """
 
     @staticmethod

@@ -51,6 +51,10 @@ class WorkflowStoreStub:
     reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
     nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
     become 30 minutes old: go on after the last message.
+
+    A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+    not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+    that part, as if there were nothing else. Revisions are those of the whole bucket.
     """
 
     @_typing.overload
@@ -202,6 +206,10 @@ class WorkflowStoreAsyncStub(WorkflowStoreStub):
     reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
     nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
     become 30 minutes old: go on after the last message.
+
+    A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+    not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+    that part, as if there were nothing else. Revisions are those of the whole bucket.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -349,6 +357,10 @@ class WorkflowStoreServicer(metaclass=_abc_1.ABCMeta):
     reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
     nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
     become 30 minutes old: go on after the last message.
+
+    A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+    not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+    that part, as if there were nothing else. Revisions are those of the whole bucket.
     """
 
     @_abc_1.abstractmethod

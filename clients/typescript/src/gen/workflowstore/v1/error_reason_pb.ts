@@ -9,7 +9,7 @@ import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file workflowstore/v1/error_reason.proto.
  */
 export const file_workflowstore_v1_error_reason: GenFile = /*@__PURE__*/
-  fileDesc("CiN3b3JrZmxvd3N0b3JlL3YxL2Vycm9yX3JlYXNvbi5wcm90bxIQd29ya2Zsb3dzdG9yZS52MSrCBgoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASIAocRVJST1JfUkVBU09OX0lOVkFMSURfUkVRVUVTVBABEiMKH0VSUk9SX1JFQVNPTl9XT1JLRkxPV19OT1RfRk9VTkQQAhIoCiRFUlJPUl9SRUFTT05fV09SS0ZMT1dfQUxSRUFEWV9FWElTVFMQAxIiCh5FUlJPUl9SRUFTT05fUkVWSVNJT05fTUlTTUFUQ0gQBBIgChxFUlJPUl9SRUFTT05fU1RBVEVfVE9PX0xBUkdFEAUSHQoZRVJST1JfUkVBU09OX1NUT1JBR0VfRlVMTBAGEiQKIEVSUk9SX1JFQVNPTl9TVE9SQUdFX1VOQVZBSUxBQkxFEAcSHgoaRVJST1JfUkVBU09OX1NIVVRUSU5HX0RPV04QCBIhCh1FUlJPUl9SRUFTT05fQlVDS0VUX1JFQ1JFQVRFRBAJEiEKHUVSUk9SX1JFQVNPTl9CVUNLRVRfTk9UX0ZPVU5EEAoSJQohRVJST1JfUkVBU09OX0JVQ0tFVF9DT05GSUdVUkFUSU9OEAsSIwofRVJST1JfUkVBU09OX01BTEZPUk1FRF9ET0NVTUVOVBAMEhkKFUVSUk9SX1JFQVNPTl9JTlRFUk5BTBANEhoKFkVSUk9SX1JFQVNPTl9DT05URU5ERUQQDhIdChlFUlJPUl9SRUFTT05fSU5ERVhfQkVISU5EEA8SIwofRVJST1JfUkVBU09OX1JFVklTSU9OX0ZPUkdPVFRFThAQEh8KG0VSUk9SX1JFQVNPTl9XQVRDSF9UT09fU0xPVxAREiAKHEVSUk9SX1JFQVNPTl9SRVBMWV9UT09fTEFSR0UQEhIlCiFFUlJPUl9SRUFTT05fUkVWSVNJT05fTk9UX1JFQUNIRUQQExIfChtFUlJPUl9SRUFTT05fVE9PX01BTllfQ0FMTFMQFBIeChpFUlJPUl9SRUFTT05fQ0FMTF9UT09fTE9ORxAVEh8KG0VSUk9SX1JFQVNPTl9SRUFERVJfU1RBTExFRBAWEiAKHEVSUk9SX1JFQVNPTl9XUklURV9GT1JHT1RURU4QF2IGcHJvdG8z");
+  fileDesc("CiN3b3JrZmxvd3N0b3JlL3YxL2Vycm9yX3JlYXNvbi5wcm90bxIQd29ya2Zsb3dzdG9yZS52MSqxBwoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASIAocRVJST1JfUkVBU09OX0lOVkFMSURfUkVRVUVTVBABEiMKH0VSUk9SX1JFQVNPTl9XT1JLRkxPV19OT1RfRk9VTkQQAhIoCiRFUlJPUl9SRUFTT05fV09SS0ZMT1dfQUxSRUFEWV9FWElTVFMQAxIiCh5FUlJPUl9SRUFTT05fUkVWSVNJT05fTUlTTUFUQ0gQBBIgChxFUlJPUl9SRUFTT05fU1RBVEVfVE9PX0xBUkdFEAUSHQoZRVJST1JfUkVBU09OX1NUT1JBR0VfRlVMTBAGEiQKIEVSUk9SX1JFQVNPTl9TVE9SQUdFX1VOQVZBSUxBQkxFEAcSHgoaRVJST1JfUkVBU09OX1NIVVRUSU5HX0RPV04QCBIhCh1FUlJPUl9SRUFTT05fQlVDS0VUX1JFQ1JFQVRFRBAJEiEKHUVSUk9SX1JFQVNPTl9CVUNLRVRfTk9UX0ZPVU5EEAoSJQohRVJST1JfUkVBU09OX0JVQ0tFVF9DT05GSUdVUkFUSU9OEAsSIwofRVJST1JfUkVBU09OX01BTEZPUk1FRF9ET0NVTUVOVBAMEhkKFUVSUk9SX1JFQVNPTl9JTlRFUk5BTBANEhoKFkVSUk9SX1JFQVNPTl9DT05URU5ERUQQDhIdChlFUlJPUl9SRUFTT05fSU5ERVhfQkVISU5EEA8SIwofRVJST1JfUkVBU09OX1JFVklTSU9OX0ZPUkdPVFRFThAQEh8KG0VSUk9SX1JFQVNPTl9XQVRDSF9UT09fU0xPVxAREiAKHEVSUk9SX1JFQVNPTl9SRVBMWV9UT09fTEFSR0UQEhIlCiFFUlJPUl9SRUFTT05fUkVWSVNJT05fTk9UX1JFQUNIRUQQExIfChtFUlJPUl9SRUFTT05fVE9PX01BTllfQ0FMTFMQFBIeChpFUlJPUl9SRUFTT05fQ0FMTF9UT09fTE9ORxAVEh8KG0VSUk9SX1JFQVNPTl9SRUFERVJfU1RBTExFRBAWEiAKHEVSUk9SX1JFQVNPTl9XUklURV9GT1JHT1RURU4QFxIgChxFUlJPUl9SRUFTT05fVU5BVVRIRU5USUNBVEVEEBgSIgoeRVJST1JfUkVBU09OX1BFUk1JU1NJT05fREVOSUVEEBkSJwojRVJST1JfUkVBU09OX0lERU5USVRZX0xJTUlUX1JFQUNIRUQQGmIGcHJvdG8z");
 
 /**
  * ErrorReason is the vocabulary of failures. Every error of WorkflowStore carries a google.rpc.ErrorInfo whose
@@ -302,6 +302,44 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_WRITE_FORGOTTEN = 23;
    */
   WRITE_FORGOTTEN = 23,
+
+  /**
+   * The server has to know who calls, and does not: the call has no token and no client certificate, or the token is not
+   * known, has expired or was revoked. A stream ends with it too, when its token is revoked. Code UNAUTHENTICATED.
+   *
+   * Example: { "reason": "ERROR_REASON_UNAUTHENTICATED", "domain": "workflowstore", "metadata": {} }
+   *
+   * @generated from enum value: ERROR_REASON_UNAUTHENTICATED = 24;
+   */
+  UNAUTHENTICATED = 24,
+
+  /**
+   * The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
+   * the answer is the same whether there is such a bucket or workflow or not. `bucket` and `workflow_id` are as the
+   * request has them, up to 256 characters, the latter being the first workflow that is refused; it is empty where the
+   * call is not about single ones.
+   * A stream ends with it too, when the access is withdrawn. Code PERMISSION_DENIED.
+   *
+   * Example: { "reason": "ERROR_REASON_PERMISSION_DENIED", "domain": "workflowstore",
+   *            "metadata": { "identity": "billing", "access": "write", "bucket": "beluga_workflows",
+   *                          "workflow_id": "order:42" } }
+   *
+   * @generated from enum value: ERROR_REASON_PERMISSION_DENIED = 25;
+   */
+  PERMISSION_DENIED = 25,
+
+  /**
+   * The caller's identity has as much under way on this server as it may, whoever else calls; the call was not begun.
+   * `kind` is "calls" (those with one reply), "streams" or "request bytes a second", `limit` how many it may. Try again
+   * after the google.rpc.RetryInfo that comes along; `retry_seconds` says the same where it is about bytes.
+   * Code RESOURCE_EXHAUSTED.
+   *
+   * Example: { "reason": "ERROR_REASON_IDENTITY_LIMIT_REACHED", "domain": "workflowstore",
+   *            "metadata": { "identity": "billing", "kind": "streams", "limit": "50" } }
+   *
+   * @generated from enum value: ERROR_REASON_IDENTITY_LIMIT_REACHED = 26;
+   */
+  IDENTITY_LIMIT_REACHED = 26,
 }
 
 /**

@@ -1740,14 +1740,15 @@ export type GetInfoResponse = Message<"workflowstore.v1.GetInfoResponse"> & {
   durability: Durability;
 
   /**
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    *
    * @generated from field: repeated string buckets = 5;
    */
   buckets: string[];
 
   /**
-   * The bucket asked for.
+   * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+   * malformed entries and deletions below are 0.
    *
    * @generated from field: workflowstore.v1.BucketInfo bucket = 6;
    */
@@ -2342,6 +2343,10 @@ export const DurabilitySchema: GenEnum<Durability> = /*@__PURE__*/
  * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
  * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
  * become 30 minutes old: go on after the last message.
+ *
+ * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+ * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+ * that part, as if there were nothing else. Revisions are those of the whole bucket.
  *
  * @generated from service workflowstore.v1.WorkflowStore
  */

@@ -325,6 +325,47 @@ public enum ErrorReason
    * <code>ERROR_REASON_WRITE_FORGOTTEN = 23;</code>
    */
   ERROR_REASON_WRITE_FORGOTTEN(23),
+  /**
+   * <pre>
+   * The server has to know who calls, and does not: the call has no token and no client certificate, or the token is not
+   * known, has expired or was revoked. A stream ends with it too, when its token is revoked. Code UNAUTHENTICATED.
+   *
+   * Example: { "reason": "ERROR_REASON_UNAUTHENTICATED", "domain": "workflowstore", "metadata": {} }
+   * </pre>
+   *
+   * <code>ERROR_REASON_UNAUTHENTICATED = 24;</code>
+   */
+  ERROR_REASON_UNAUTHENTICATED(24),
+  /**
+   * <pre>
+   * The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
+   * the answer is the same whether there is such a bucket or workflow or not. `bucket` and `workflow_id` are as the
+   * request has them, up to 256 characters, the latter being the first workflow that is refused; it is empty where the
+   * call is not about single ones.
+   * A stream ends with it too, when the access is withdrawn. Code PERMISSION_DENIED.
+   *
+   * Example: { "reason": "ERROR_REASON_PERMISSION_DENIED", "domain": "workflowstore",
+   * "metadata": { "identity": "billing", "access": "write", "bucket": "beluga_workflows",
+   * "workflow_id": "order:42" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_PERMISSION_DENIED = 25;</code>
+   */
+  ERROR_REASON_PERMISSION_DENIED(25),
+  /**
+   * <pre>
+   * The caller's identity has as much under way on this server as it may, whoever else calls; the call was not begun.
+   * `kind` is "calls" (those with one reply), "streams" or "request bytes a second", `limit` how many it may. Try again
+   * after the google.rpc.RetryInfo that comes along; `retry_seconds` says the same where it is about bytes.
+   * Code RESOURCE_EXHAUSTED.
+   *
+   * Example: { "reason": "ERROR_REASON_IDENTITY_LIMIT_REACHED", "domain": "workflowstore",
+   * "metadata": { "identity": "billing", "kind": "streams", "limit": "50" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_IDENTITY_LIMIT_REACHED = 26;</code>
+   */
+  ERROR_REASON_IDENTITY_LIMIT_REACHED(26),
   UNRECOGNIZED(-1),
   ;
 
@@ -644,6 +685,47 @@ public enum ErrorReason
    * <code>ERROR_REASON_WRITE_FORGOTTEN = 23;</code>
    */
   public static final int ERROR_REASON_WRITE_FORGOTTEN_VALUE = 23;
+  /**
+   * <pre>
+   * The server has to know who calls, and does not: the call has no token and no client certificate, or the token is not
+   * known, has expired or was revoked. A stream ends with it too, when its token is revoked. Code UNAUTHENTICATED.
+   *
+   * Example: { "reason": "ERROR_REASON_UNAUTHENTICATED", "domain": "workflowstore", "metadata": {} }
+   * </pre>
+   *
+   * <code>ERROR_REASON_UNAUTHENTICATED = 24;</code>
+   */
+  public static final int ERROR_REASON_UNAUTHENTICATED_VALUE = 24;
+  /**
+   * <pre>
+   * The caller has no `access` ("read", "write" or "admin") to what the call is about. Nothing was read or written, and
+   * the answer is the same whether there is such a bucket or workflow or not. `bucket` and `workflow_id` are as the
+   * request has them, up to 256 characters, the latter being the first workflow that is refused; it is empty where the
+   * call is not about single ones.
+   * A stream ends with it too, when the access is withdrawn. Code PERMISSION_DENIED.
+   *
+   * Example: { "reason": "ERROR_REASON_PERMISSION_DENIED", "domain": "workflowstore",
+   * "metadata": { "identity": "billing", "access": "write", "bucket": "beluga_workflows",
+   * "workflow_id": "order:42" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_PERMISSION_DENIED = 25;</code>
+   */
+  public static final int ERROR_REASON_PERMISSION_DENIED_VALUE = 25;
+  /**
+   * <pre>
+   * The caller's identity has as much under way on this server as it may, whoever else calls; the call was not begun.
+   * `kind` is "calls" (those with one reply), "streams" or "request bytes a second", `limit` how many it may. Try again
+   * after the google.rpc.RetryInfo that comes along; `retry_seconds` says the same where it is about bytes.
+   * Code RESOURCE_EXHAUSTED.
+   *
+   * Example: { "reason": "ERROR_REASON_IDENTITY_LIMIT_REACHED", "domain": "workflowstore",
+   * "metadata": { "identity": "billing", "kind": "streams", "limit": "50" } }
+   * </pre>
+   *
+   * <code>ERROR_REASON_IDENTITY_LIMIT_REACHED = 26;</code>
+   */
+  public static final int ERROR_REASON_IDENTITY_LIMIT_REACHED_VALUE = 26;
 
 
   public final int getNumber() {
@@ -694,6 +776,9 @@ public enum ErrorReason
       case 21: return ERROR_REASON_CALL_TOO_LONG;
       case 22: return ERROR_REASON_READER_STALLED;
       case 23: return ERROR_REASON_WRITE_FORGOTTEN;
+      case 24: return ERROR_REASON_UNAUTHENTICATED;
+      case 25: return ERROR_REASON_PERMISSION_DENIED;
+      case 26: return ERROR_REASON_IDENTITY_LIMIT_REACHED;
       default: return null;
     }
   }

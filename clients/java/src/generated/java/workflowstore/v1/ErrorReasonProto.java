@@ -36,7 +36,7 @@ public final class ErrorReasonProto extends com.google.protobuf.GeneratedFile {
   static {
     java.lang.String[] descriptorData = {
       "\n#workflowstore/v1/error_reason.proto\022\020w" +
-      "orkflowstore.v1*\302\006\n\013ErrorReason\022\034\n\030ERROR" +
+      "orkflowstore.v1*\261\007\n\013ErrorReason\022\034\n\030ERROR" +
       "_REASON_UNSPECIFIED\020\000\022 \n\034ERROR_REASON_IN" +
       "VALID_REQUEST\020\001\022#\n\037ERROR_REASON_WORKFLOW" +
       "_NOT_FOUND\020\002\022(\n$ERROR_REASON_WORKFLOW_AL" +
@@ -57,10 +57,13 @@ public final class ErrorReasonProto extends com.google.protobuf.GeneratedFile {
       "\022\037\n\033ERROR_REASON_TOO_MANY_CALLS\020\024\022\036\n\032ERR" +
       "OR_REASON_CALL_TOO_LONG\020\025\022\037\n\033ERROR_REASO" +
       "N_READER_STALLED\020\026\022 \n\034ERROR_REASON_WRITE" +
-      "_FORGOTTEN\020\027B\205\001\n\020workflowstore.v1B\020Error" +
-      "ReasonProtoP\001\242\002\003WXX\252\002\020Workflowstore.V1\312\002" +
-      "\020Workflowstore\\V1\342\002\034Workflowstore\\V1\\GPB" +
-      "Metadata\352\002\021Workflowstore::V1b\006proto3"
+      "_FORGOTTEN\020\027\022 \n\034ERROR_REASON_UNAUTHENTIC" +
+      "ATED\020\030\022\"\n\036ERROR_REASON_PERMISSION_DENIED" +
+      "\020\031\022\'\n#ERROR_REASON_IDENTITY_LIMIT_REACHE" +
+      "D\020\032B\205\001\n\020workflowstore.v1B\020ErrorReasonPro" +
+      "toP\001\242\002\003WXX\252\002\020Workflowstore.V1\312\002\020Workflow" +
+      "store\\V1\342\002\034Workflowstore\\V1\\GPBMetadata\352" +
+      "\002\021Workflowstore::V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

@@ -194,7 +194,7 @@ private static final long serialVersionUID = 0L;
       com.google.protobuf.LazyStringArrayList.emptyList();
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -206,7 +206,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -217,7 +217,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -229,7 +229,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -245,7 +245,8 @@ private static final long serialVersionUID = 0L;
   private workflowstore.v1.BucketInfo bucket_;
   /**
    * <pre>
-   * The bucket asked for.
+   * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+   * malformed entries and deletions below are 0.
    * </pre>
    *
    * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -257,7 +258,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The bucket asked for.
+   * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+   * malformed entries and deletions below are 0.
    * </pre>
    *
    * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -269,7 +271,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The bucket asked for.
+   * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+   * malformed entries and deletions below are 0.
    * </pre>
    *
    * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1346,7 +1349,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1359,7 +1362,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1370,7 +1373,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1382,7 +1385,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1395,7 +1398,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1414,7 +1417,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1432,7 +1435,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1450,7 +1453,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1465,7 +1468,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The buckets that this server serves. The first one is meant by an empty `bucket`.
+     * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
      * </pre>
      *
      * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -1488,7 +1491,8 @@ private static final long serialVersionUID = 0L;
         workflowstore.v1.BucketInfo, workflowstore.v1.BucketInfo.Builder, workflowstore.v1.BucketInfoOrBuilder> bucketBuilder_;
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1499,7 +1503,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1514,7 +1519,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1534,7 +1540,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1552,7 +1559,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1577,7 +1585,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1594,7 +1603,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1606,7 +1616,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -1621,7 +1632,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The bucket asked for.
+     * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+     * malformed entries and deletions below are 0.
      * </pre>
      *
      * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>

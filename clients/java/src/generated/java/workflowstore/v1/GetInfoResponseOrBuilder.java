@@ -81,7 +81,7 @@ public interface GetInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -91,7 +91,7 @@ public interface GetInfoResponseOrBuilder extends
       getBucketsList();
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -100,7 +100,7 @@ public interface GetInfoResponseOrBuilder extends
   int getBucketsCount();
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -110,7 +110,7 @@ public interface GetInfoResponseOrBuilder extends
   java.lang.String getBuckets(int index);
   /**
    * <pre>
-   * The buckets that this server serves. The first one is meant by an empty `bucket`.
+   * The buckets that this server serves and the caller may read in. The server's first one is meant by an empty `bucket`.
    * </pre>
    *
    * <code>repeated string buckets = 5 [json_name = "buckets"];</code>
@@ -122,7 +122,8 @@ public interface GetInfoResponseOrBuilder extends
 
   /**
    * <pre>
-   * The bucket asked for.
+   * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+   * malformed entries and deletions below are 0.
    * </pre>
    *
    * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -131,7 +132,8 @@ public interface GetInfoResponseOrBuilder extends
   boolean hasBucket();
   /**
    * <pre>
-   * The bucket asked for.
+   * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+   * malformed entries and deletions below are 0.
    * </pre>
    *
    * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>
@@ -140,7 +142,8 @@ public interface GetInfoResponseOrBuilder extends
   workflowstore.v1.BucketInfo getBucket();
   /**
    * <pre>
-   * The bucket asked for.
+   * The bucket asked for. To a caller who may not read all of it, its `revisions` and `bytes` and the numbers of workflows,
+   * malformed entries and deletions below are 0.
    * </pre>
    *
    * <code>.workflowstore.v1.BucketInfo bucket = 6 [json_name = "bucket"];</code>

@@ -23,6 +23,9 @@ import static io.grpc.MethodDescriptor.generateFullMethodName;
  * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
  * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
  * become 30 minutes old: go on after the last message.
+ * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+ * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+ * that part, as if there were nothing else. Revisions are those of the whole bucket.
  * </pre>
  */
 @io.grpc.stub.annotations.GrpcGenerated
@@ -547,6 +550,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public interface AsyncService {
@@ -770,6 +776,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public static abstract class WorkflowStoreImplBase
@@ -802,6 +811,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public static final class WorkflowStoreStub
@@ -1050,6 +1062,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public static final class WorkflowStoreBlockingV2Stub
@@ -1292,6 +1307,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public static final class WorkflowStoreBlockingStub
@@ -1530,6 +1548,9 @@ public final class WorkflowStoreGrpc {
    * reply ends as DEADLINE_EXCEEDED after 60 seconds, whatever its deadline (ERROR_REASON_CALL_TOO_LONG). A stream of which
    * nothing is read for 30 seconds ends as UNAVAILABLE (ERROR_REASON_READER_STALLED), and so does one whose connection has
    * become 30 minutes old: go on after the last message.
+   * A server that asks its callers who they are refuses those that it does not know as UNAUTHENTICATED, and what they may
+   * not do as PERMISSION_DENIED, as does every call below. Of a bucket that a caller may read a part of, a filter selects in
+   * that part, as if there were nothing else. Revisions are those of the whole bucket.
    * </pre>
    */
   public static final class WorkflowStoreFutureStub
