@@ -13,6 +13,7 @@ CASES = [
     (errors.RevisionMismatchError, "ABORTED", 4),
     (errors.ContendedError, "ABORTED", 4),
     (errors.UnavailableError, "UNAVAILABLE", 5),
+    (errors.TlsError, "UNAVAILABLE", 5),
     (errors.DeadlineExceededError, "DEADLINE_EXCEEDED", 5),
     (errors.MalformedDocumentError, "DATA_LOSS", 6),
     (errors.StateTooLargeError, "RESOURCE_EXHAUSTED", 7),

@@ -14,15 +14,17 @@ from workflowstore_server.cli.endings import ExitCode
 from workflowstore_server.cli.index import index
 from workflowstore_server.config.settings import SETTINGS
 
-COMMON = ["--address", "--bucket", "--timeout", "--json"]
+TLS = ["--tls-ca", "--tls-cert", "--tls-key", "--tls-server-name"]
+COMMON = ["--address", *TLS, "--bucket", "--timeout", "--json"]
 FILTER = [
     "--status", "--prefix", "--run-id", "--label", "--created-since", "--created-until", "--updated-since",
     "--updated-until",
 ]  # fmt: skip
 SERVE = [
-    "--listen", "--data-dir", "--bucket", "--create-buckets/--no-create-buckets", "--history", "--replicas",
+    "--listen", "--listen-tls-cert", "--listen-tls-key", "--listen-tls-client-ca", "--insecure/--no-insecure",
+    "--data-dir", "--bucket", "--create-buckets/--no-create-buckets", "--history", "--replicas",
     "--atomic-batches/--no-atomic-batches", "--index", "--index-wait-seconds", "--retention", "--delete-markers-kept",
-    "--nats-url", "--nats-creds", "--nats-tls-ca", "--nats-tls-cert",
+    "--nats-url", "--nats-creds", "--nats-nkey", "--nats-tls-ca", "--nats-tls-cert",
     "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--reflection/--no-reflection",
     "--calls-max", "--lists-max", "--watches-max", "--drain-seconds", "--log-format", "--log-level", "--config",
 ]  # fmt: skip
@@ -52,7 +54,10 @@ GOLDEN = {
     ],
     "watch": [*FILTER, "--after-revision", "--snapshot", "--full", "--progress", *COMMON],
 }  # fmt: skip
-VARIABLES = ["WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG"]
+VARIABLES = [
+    "WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG", "WORKFLOWSTORE_TLS_CA", "WORKFLOWSTORE_TLS_CERT",
+    "WORKFLOWSTORE_TLS_KEY", "WORKFLOWSTORE_TLS_SERVER_NAME",
+]  # fmt: skip
 
 
 def _face(parameter: click.Parameter) -> str:

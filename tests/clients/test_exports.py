@@ -47,6 +47,8 @@ EXPORTS = [
     "StoreInfo",
     "StoredDocument",
     "Timestamp",
+    "Tls",
+    "TlsError",
     "TooManyCallsError",
     "UNCHANGED",
     "UnavailableError",
