@@ -197,7 +197,7 @@ async def _report(config: Config, embedded: EmbeddedServer | None, connection: O
         )
         return ServerReport(version, Durability.UNKNOWN)
     try:
-        found = await report.over_monitor(config.nats_monitor_url)
+        found = await report.over_monitor(config.nats_monitor_url, config.nats)
     except (OSError, ValueError) as error:
         raise CannotServe(f"--nats-monitor-url: {error}") from error
     if found.durability is not Durability.FSYNC_ALWAYS:

@@ -14,7 +14,7 @@ import nats
 import pytest
 
 from support.certificates import Authority
-from support.jwt_auth import Operator
+from support.jwt_auth import Nkey, Operator
 from support.nats_server import NatsServer
 from support.statuses import failure
 from support.waiting import until
@@ -354,6 +354,92 @@ def test_a_file_that_is_no_credentials_file_is_told(start: Start, tmp_path: Path
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert "workflowstore: cannot connect to NATS at " in ended.stderr
+
+
+def knowing(nkey: Nkey) -> dict[str, Any]:
+    """The configuration of a NATS that lets this nkey in, and nobody else."""
+    return {"authorization": {"users": [{"nkey": nkey.public}]}}
+
+
+async def test_an_nkey(start: Start, configured: Configured, tmp_path: Path) -> None:
+    first, second = Nkey(), Nkey()
+    server = start(**knowing(first))
+    seed = tmp_path / "seed.nk"
+    seed.write_text(first.seed + "\n")
+
+    async with running(configured(nats_url=[server.url], nats_nkey=str(seed))) as caller:
+        assert (await caller.save("wf-1")).revision == 1
+        server.kill()
+        await until(caller.away)
+        # One that is renewed is so by replacing the file.
+        server.configuration |= knowing(second)
+        seed.write_text(second.seed)
+        server.start()
+        await until(lambda: caller.saved("wf-2"))
+
+
+async def test_an_nkey_over_tls_that_asks_for_certificates(
+    start: Start, configured: Configured, certificates: Certificates, tmp_path: Path
+) -> None:
+    nkey, seed = Nkey(), tmp_path / "seed.nk"
+    seed.write_text(nkey.seed)
+    server = start(**knowing(nkey), **certificates.nats)
+    flags = {"nats_url": [tls(server)], "nats_nkey": str(seed), **certificates.flags(ca="authority", cert="client")}
+
+    async with running(configured(**flags)) as caller:
+        assert (await caller.save("wf-1")).revision == 1
+
+
+async def test_an_nkey_of_a_stranger_is_refused(start: Start, configured: Configured, tmp_path: Path) -> None:
+    server = start(**knowing(Nkey()))
+    (tmp_path / "seed.nk").write_text(Nkey().seed)
+
+    words = await refusal(configured(nats_url=[server.url], nats_nkey=str(tmp_path / "seed.nk")))
+
+    assert "authorization" in words.lower()
+
+
+@pytest.mark.parametrize("flaw", ["empty", "something else", "the public half", "cut off"])
+async def test_a_file_that_holds_no_nkey_is_told_without_what_is_in_it(
+    start: Start, configured: Configured, tmp_path: Path, flaw: str
+) -> None:
+    nkey = Nkey()
+    server = start(**knowing(nkey))
+    texts = {"empty": "", "something else": "nothing", "the public half": nkey.public, "cut off": nkey.seed[:20]}
+    (tmp_path / "seed.nk").write_text(texts[flaw])
+
+    words = await refusal(configured(nats_url=[server.url], nats_nkey=str(tmp_path / "seed.nk")))
+
+    assert words.endswith("seed.nk is not the seed of an nkey, which is one line that begins with SU")
+
+
+async def test_certificates_towards_nats_are_renewed_by_replacing_the_files(
+    start: Start, configured: Configured, certificates: Certificates
+) -> None:
+    server = start(**certificates.nats)
+    flags = certificates.flags(ca="authority", cert="client")
+
+    async with running(configured(nats_url=[tls(server)], **flags)) as caller:
+        await caller.save("wf-1")
+        server.kill()
+        await until(caller.away)
+        server.configuration["tls"]["ca_file"] = str(certificates.strangers_authority)
+        server.configuration["listen"] = server.url.partition("//")[2]
+        certificates.client.replace(certificates.strangers_client)
+        server.start()
+        await until(lambda: caller.saved("wf-2"))
+
+
+async def test_a_monitoring_endpoint_with_tls_is_checked_by_the_same_authority(
+    start: Start, configured: Configured, certificates: Certificates
+) -> None:
+    server = start(https="127.0.0.1:-1", **certificates.nats)
+    monitor = server.ports["monitoring"][0]
+    assert monitor.startswith("https://")
+    flags = certificates.flags(ca="authority", cert="client")
+
+    async with running(configured(nats_url=[tls(server)], nats_monitor_url=monitor, **flags)) as caller:
+        assert pb.Durability.Name((await caller.info()).durability) == "DURABILITY_FSYNC_ALWAYS"
 
 
 @pytest.mark.parametrize(
