@@ -4,6 +4,7 @@ while calls run.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.certificates import Authority, Certified
+from support.service_process import ServiceProcess
 from support.waiting import until
 from workflowstore import AsyncClient, ChangeKind, Client, Tls, TlsError, UnavailableError, WorkflowState
 from workflowstore_server import app
@@ -121,6 +123,15 @@ async def test_a_side_that_has_no_tls_is_told_by_the_client(configured: Configur
         assert "it may want TLS (Tls(ca=...), --tls-ca)" in await saved(address, None)
 
 
+async def test_what_has_tls_and_is_no_grpc_server_is_told_by_the_client(world: World) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(world.server.certificate, world.server.key)
+    web = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with web:
+        port = web.sockets[0].getsockname()[1]
+        assert "is no gRPC server; look at the address" in await saved(f"127.0.0.1:{port}", world.tls())
+
+
 async def test_with_a_client_ca_only_its_own_get_in(configured: Configured, world: World) -> None:
     expired = world.ours.certify("client", file="expired", expired=True)
     stranger = world.stranger.certify("client", file="strangers-client")
@@ -161,6 +172,32 @@ async def test_new_connections_get_a_new_certificate_and_running_calls_go_on(
 
     assert caplog.text.count("TLS: new connections get the certificate") == 1
     assert str(world.server.certificate) in caplog.text
+
+
+async def test_a_server_outlives_renewals_while_many_connect(
+    serve: Callable[..., ServiceProcess], world: World, rounds: Callable[[int, int], int]
+) -> None:
+    """gRPC frees the old certificates while a handshake may be about to begin with them (grpc/grpc#36693)."""
+    server = serve(*(f"--{name.replace('_', '-')}={file}" for name, file in world.flags().items()))
+    following = [world.ours.certify("127.0.0.1", file=f"next-{number}") for number in range(2)]
+    done = asyncio.Event()
+
+    async def connect_again_and_again() -> None:
+        while not done.is_set():
+            async with AsyncClient(server.address, tls=world.tls(), retry=False) as client:
+                assert await client.load("wf-1") is None
+
+    async def taken(count: int) -> bool:
+        assert server.process.poll() is None, server.log
+        return server.log.count("TLS: new connections get the certificate") >= count
+
+    async with asyncio.TaskGroup() as callers:
+        for _ in range(12):
+            callers.create_task(connect_again_and_again())
+        for number in range(rounds(5, 150)):
+            world.server.replace(following[number % 2])
+            await until(lambda number=number: taken(number + 1))
+        done.set()
 
 
 @pytest.mark.parametrize("broken", ["no file", "not PEM", "another key", "half of it"])

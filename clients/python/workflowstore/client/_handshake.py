@@ -30,6 +30,10 @@ _MEANINGS: Final = (
         "the server does not speak TLS; call it without, or start it with --listen-tls-cert",
     ),
     (
+        "missing selected ALPN property",
+        "what answers there speaks TLS and is no gRPC server; look at the address",
+    ),
+    (
         "Tls handshake failed",
         "the server and this client did not agree on how to encrypt",
     ),
