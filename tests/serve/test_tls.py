@@ -116,6 +116,15 @@ async def test_who_does_not_trust_the_server_is_told_so(configured: Configured, 
         assert "has expired; renew it there" in await saved(address, world.tls())
 
 
+async def test_a_watch_that_cannot_begin_for_want_of_tls_is_told_at_once(configured: Configured, world: World) -> None:
+    async with (
+        serving(configured(**world.flags())) as address,
+        AsyncClient(address, tls=world.tls(ca=world.stranger.certificate)) as client,
+    ):
+        with pytest.raises(TlsError):
+            await asyncio.wait_for(anext(client.watch()), 20)  # of the 30 s that one without TLS is tried for
+
+
 async def test_a_side_that_has_no_tls_is_told_by_the_client(configured: Configured, world: World) -> None:
     async with serving(configured()) as address:
         assert "the server does not speak TLS" in await saved(address, world.tls())

@@ -13,10 +13,10 @@ import grpc
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS: Final = 0.2
-"""How long new connections wait when certificates have changed. gRPC frees what it made of the old ones while another
-thread may be about to use that for a handshake (grpc/grpc#36693), which ends the process. It is about to for
-microseconds, or for as long as the system keeps it from running: twice the period of the kernel's limit on processor
-time. No other thread comes so far meanwhile, because gRPC asks for certificates under a lock."""
+"""How long ago the last handshake must have begun when certificates change. gRPC frees what it made of the old ones
+while another thread may be about to use that for a handshake (grpc/grpc#36693), which ends the process. It is about to
+for microseconds, or for as long as the system keeps it from running: twice the period of the kernel's limit on
+processor time. No other thread comes so far meanwhile, because gRPC asks for certificates under a lock."""
 
 _KEPT: Final[list[grpc.ServerCredentials]] = []
 """Credentials are never freed: gRPC has a bare pointer to them, which it may follow while a server stops."""
@@ -59,6 +59,7 @@ class Certificates:
         """
         self._options = options
         self._stamp, self._first = self._read()
+        self._asked_at = time.monotonic()
 
     def credentials(self) -> grpc.ServerCredentials:
         """The credentials of a listener, for one port."""
@@ -73,6 +74,13 @@ class Certificates:
 
         gRPC asks on its own threads, one at a time, before every handshake. Looking costs a few microseconds.
         """
+        renewed = self._look()
+        if renewed is not None:
+            time.sleep(max(0.0, self._asked_at + SETTLE_SECONDS - time.monotonic()))
+        self._asked_at = time.monotonic()
+        return renewed
+
+    def _look(self) -> grpc.ServerCertificateConfiguration | None:
         stamp = _stamp_of(self._options.files)
         if stamp == self._stamp:
             return None
@@ -83,7 +91,6 @@ class Certificates:
         except CertificatesUnusable as error:
             log.error("TLS goes on with the certificate that it has: %s", error)
             return None
-        time.sleep(SETTLE_SECONDS)
         log.info("TLS: new connections get the certificate that is now in %s", self._options.certificate_file)
         return renewed
 

@@ -50,6 +50,7 @@ class Credentials:
         if tls.key is not None and tls.certificate is None:
             raise ValueError("Tls.key needs the certificate it belongs to: Tls.certificate")
         self._tls = tls
+        self._files = [Path(file) for file in (tls.ca, tls.certificate, tls.key) if file is not None]
         self._stamp = self._stamp_now()
         self.current = self._read()
 
@@ -70,14 +71,13 @@ class Credentials:
     def _stamp_now(self) -> _Stamp:
         """What tells whether files have changed, also behind links. A file that is not there has a stamp as well."""
         stamps = []
-        for file in (self._tls.ca, self._tls.certificate, self._tls.key):
-            if file is not None:
-                try:
-                    found = Path(file).stat()
-                except OSError:
-                    stamps.append((0, 0, 0))
-                else:
-                    stamps.append((found.st_mtime_ns, found.st_size, found.st_ino))
+        for file in self._files:
+            try:
+                found = file.stat()
+            except OSError:
+                stamps.append((0, 0, 0))
+            else:
+                stamps.append((found.st_mtime_ns, found.st_size, found.st_ino))
         return tuple(stamps)
 
     def _read(self) -> grpc.ChannelCredentials:
