@@ -274,7 +274,7 @@ async def test_a_start_that_fails_leaves_nothing_running(
     monkeypatch.setattr(EmbeddedServer, "start", noting)
     async with running(configured()):
         pass
-    await refusal(configured(listen="256.0.0.1:1"))
+    await refusal(configured(listen="256.0.0.1:1", insecure=True))
 
     assert [is_running(server.pid) for server in started] == [False, False]
 

@@ -89,7 +89,7 @@ def failure_of(error: "WorkflowStoreError", address: str, timeout_seconds: float
         )
     words = error.message
     # Without a reason the answer is not the service's: words of gRPC, which never heard of addresses and options.
-    if isinstance(error, TlsError):
+    if error.reason is None and isinstance(error, TlsError):
         words = f"no connection to {address}: {words}"
     elif error.reason is None and error.code == "UNAVAILABLE":
         words = f"no server answers at {address}: {words}"
