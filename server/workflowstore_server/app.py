@@ -1,9 +1,7 @@
 """The only place that knows which parts make a server: starts them in order, drains, and stops them in reverse."""
 
 import asyncio
-import contextlib
 import gc
-import ipaddress
 import json
 import logging
 import re
@@ -34,6 +32,7 @@ from workflowstore_server.service.access import CannotReadAccess
 from workflowstore_server.service.connections import open_files
 from workflowstore_server.service.server import AddressNotAvailable, Service
 from workflowstore_server.service.servicer import About, Servicer
+from workflowstore_server.service.transport import CertificatesUnusable
 from workflowstore_server.store.jetstream import JetStreamStore, NatsOptions, OwnedConnection, report
 from workflowstore_server.store.jetstream.bucket import Bucket
 from workflowstore_server.store.jetstream.connection import CannotConnect
@@ -107,8 +106,8 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, _on_signal, ready, stop, asyncio.current_task())
     try:
         async with running(config) as service:
-            if not _is_loopback(service.address):
-                log.warning("%s is open to the network, without encryption or authentication", service.address)
+            if not config.service.on_loopback and config.service.lacks:
+                log.warning("%s is open to the network, without %s", service.address, " or ".join(config.service.lacks))
             announce(service.address)
             ready.set()
             await stop.wait()
@@ -155,6 +154,8 @@ async def running(config: Config) -> AsyncIterator[Service]:
                 return About(__version__, version, embedded is not None, server_report.durability)
 
             service = Service(Servicer(stores, indexes, about, time.time_ns), indexes, config.service)
+        except CertificatesUnusable as error:
+            raise CannotServe(f"cannot listen with TLS: {error}") from error
         except (
             AddressNotAvailable, CannotConnect, CannotReadAccess, DataDirectoryInUse, EmbeddedServerFailed, StoreError,
         ) as error:  # fmt: skip
@@ -203,9 +204,9 @@ async def _connect(config: Config, embedded: EmbeddedServer | None, stack: Async
     try:
         connection = OwnedConnection(options, addresses, f"workflowstore {__version__}")
         await connection.open()
-    except OSError as error:  # files for TLS that cannot be used, or CannotConnect
+    except CannotConnect as error:
         where = ", ".join(_without_secrets(address) for address in addresses())
-        raise CannotServe(f"cannot connect to NATS at {where}: {str(error) or type(error).__name__}") from error
+        raise CannotServe(f"cannot connect to NATS at {where}: {error}") from error
     stack.push_async_callback(connection.close)
     return connection
 
@@ -230,7 +231,7 @@ async def _report(config: Config, embedded: EmbeddedServer | None, connection: O
         )
         return ServerReport(version, Durability.UNKNOWN)
     try:
-        found = await report.over_monitor(config.nats_monitor_url)
+        found = await report.over_monitor(config.nats_monitor_url, config.nats)
     except (OSError, ValueError) as error:
         raise CannotServe(f"--nats-monitor-url: {error}") from error
     if found.durability is not Durability.FSYNC_ALWAYS:
@@ -308,13 +309,6 @@ def _tell_room(bucket: str, known: Room | None, room: Room) -> Room:
     if room.low and room.low != low and not room.full:
         log.warning("bucket %s will be full soon: %s", bucket, room.low)
     return room
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 def _version(text: str) -> tuple[int, ...]:

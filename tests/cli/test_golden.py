@@ -16,16 +16,18 @@ from workflowstore_server.cli.index import index
 from workflowstore_server.cli.token import token
 from workflowstore_server.config.settings import SETTINGS
 
-COMMON = ["--address", "--token-file", "--bucket", "--timeout", "--json"]
+TLS = ["--tls-ca", "--tls-cert", "--tls-key", "--tls-server-name"]
+COMMON = ["--address", *TLS, "--token-file", "--bucket", "--timeout", "--json"]
 FILTER = [
     "--status", "--prefix", "--run-id", "--label", "--created-since", "--created-until", "--updated-since",
     "--updated-until",
 ]  # fmt: skip
 SERVE = [
-    "--listen", "--data-dir", "--bucket", "--create-buckets/--no-create-buckets", "--history", "--replicas",
+    "--listen", "--listen-tls-cert", "--listen-tls-key", "--listen-tls-client-ca", "--insecure/--no-insecure",
+    "--data-dir", "--bucket", "--create-buckets/--no-create-buckets", "--history", "--replicas",
     "--atomic-batches/--no-atomic-batches", "--bucket-bytes-max", "--index", "--index-wait-seconds",
     "--retention", "--delete-markers-kept",
-    "--nats-url", "--nats-creds", "--nats-tls-ca", "--nats-tls-cert",
+    "--nats-url", "--nats-creds", "--nats-nkey", "--nats-tls-ca", "--nats-tls-cert",
     "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--disk-reserve-bytes",
     "--auth-tokens", "--auth-policy", "--reflection/--no-reflection",
     "--calls-max", "--lists-max", "--watches-max", "--drain-seconds", "--log-format", "--log-level", "--config",
@@ -58,7 +60,10 @@ GOLDEN = {
     ],
     "watch": [*FILTER, "--after-revision", "--snapshot", "--full", "--progress", *COMMON],
 }  # fmt: skip
-VARIABLES = ["WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG", "WORKFLOWSTORE_TOKEN_FILE"]
+VARIABLES = [
+    "WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG", "WORKFLOWSTORE_TLS_CA", "WORKFLOWSTORE_TLS_CERT",
+    "WORKFLOWSTORE_TLS_KEY", "WORKFLOWSTORE_TLS_SERVER_NAME", "WORKFLOWSTORE_TOKEN_FILE",
+]  # fmt: skip
 
 
 def _face(parameter: click.Parameter) -> str:
@@ -74,7 +79,7 @@ def test_the_commands_and_their_flags_are_these() -> None:
     assert list(bucket.commands) == ["create"]
     assert [_face(parameter) for parameter in bucket.commands["create"].params] == [
         "NAME", "--history", "--replicas", "--atomic-batches/--no-atomic-batches", "--bucket-bytes-max", "--nats-url",
-        "--nats-creds", "--nats-tls-ca", "--nats-tls-cert", "--nats-tls-key", "--config",
+        "--nats-creds", "--nats-nkey", "--nats-tls-ca", "--nats-tls-cert", "--nats-tls-key", "--config",
     ]  # fmt: skip
     assert list(index.commands) == ["rebuild"]
     assert [_face(parameter) for parameter in index.commands["rebuild"].params] == ["--data-dir", "--bucket"]

@@ -215,6 +215,7 @@ def test_every_exported_exception_is_a_workflow_store_error():
     assert {kind.__name__ for kind in kinds} == {row[2] for row in REASONS.values()} | {
         "DeadlineExceededError",
         "OutcomeUnknownError",
+        "TlsError",
         "WorkflowStoreError",
     }
     assert all(issubclass(kind, WorkflowStoreError) for kind in kinds)
@@ -330,3 +331,28 @@ def test_an_item_that_fails_for_an_unknown_reason_goes_by_its_code():
         assert type(error) is workflowstore.UnavailableError
         assert (error.code, error.reason, error.message) == ("UNAVAILABLE", reason, "what happened")
     assert item_error(workflow_store_pb2.ItemError(code=999), write=False).code == "UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: a:1: Connection refused",
+            workflowstore.UnavailableError,
+        ),
+        ("failed to connect to all addresses; last error: UNAVAILABLE: a:1: Socket closed", workflowstore.TlsError),
+        ("Socket closed", workflowstore.UnavailableError),
+    ],
+)
+def test_only_a_connection_that_could_not_be_made_is_a_matter_of_tls(said, kind):
+    """One that breaks later on has been encrypted as both sides want it."""
+    error = to_error("UNAVAILABLE", said, b"", write=False)
+    assert type(error) is kind
+    assert said in error.message
+
+
+def test_a_write_that_tls_kept_from_its_server_is_of_unknown_outcome():
+    """An attempt before this one may have come through."""
+    error = to_error("UNAVAILABLE", "failed to connect to all addresses; last error: Socket closed", b"", write=True)
+    assert isinstance(error, workflowstore.TlsError)
+    assert isinstance(error, workflowstore.OutcomeUnknownError)

@@ -49,6 +49,8 @@ EXPORTS = [
     "StoreInfo",
     "StoredDocument",
     "Timestamp",
+    "Tls",
+    "TlsError",
     "TooManyCallsError",
     "UNCHANGED",
     "UnauthenticatedError",

@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 import nats
 import pytest
-import trustme
 
-from support.jwt_auth import Operator
+from support.certificates import Authority
+from support.jwt_auth import Nkey, Operator
 from support.nats_server import NatsServer
 from support.statuses import failure
 from support.waiting import until
@@ -175,39 +175,28 @@ async def test_a_server_found_through_another_one_is_given_the_same_credential(s
 
 
 class Certificates:
-    """A private authority, and what it has certified."""
+    """A private authority, and what it has certified; and a stranger's."""
 
     def __init__(self, folder: Path) -> None:
-        authority = trustme.CA()
-        self.authority = folder / "ca.pem"
-        authority.cert_pem.write_to_path(str(self.authority))
-        self.server = self._certified(authority, folder / "server", "127.0.0.1", "localhost")
-        self.client = self._certified(authority, folder / "client", "client")
-        stranger = trustme.CA()
-        self.strangers_authority = folder / "stranger.pem"
-        stranger.cert_pem.write_to_path(str(self.strangers_authority))
-        self.strangers_client = self._certified(stranger, folder / "strangers-client", "client")
-
-    def _certified(self, authority: trustme.CA, path: Path, *names: str) -> tuple[Path, Path]:
-        leaf = authority.issue_cert(*names)
-        certificate, key = path.with_suffix(".pem"), path.with_suffix(".key")
-        leaf.cert_chain_pems[0].write_to_path(str(certificate))
-        leaf.private_key_pem.write_to_path(str(key))
-        return certificate, key
+        ours, stranger = Authority(folder, "ca"), Authority(folder, "stranger")
+        self.authority, self.strangers_authority = ours.certificate, stranger.certificate
+        self.server = ours.certify("127.0.0.1", "localhost", file="server")
+        self.client = ours.certify("client", file="client")
+        self.strangers_client = stranger.certify("client", file="strangers-client")
 
     def flags(self, ca: str = "", cert: str = "", key: str = "") -> dict[str, str]:
         """The flags that name these files."""
-        files = {"authority": self.authority, "strangers_authority": self.strangers_authority, "key": self.server[1]}
-        files |= {"client": self.client[0], "strangers_client": self.strangers_client[0]}
-        keys = {"client": self.client[1], "strangers_client": self.strangers_client[1]}
+        files = {"authority": self.authority, "strangers_authority": self.strangers_authority, "key": self.server.key}
+        files |= {"client": self.client.certificate, "strangers_client": self.strangers_client.certificate}
+        keys = {"client": self.client.key, "strangers_client": self.strangers_client.key}
         found = {"nats_tls_ca": files.get(ca), "nats_tls_cert": files.get(cert), "nats_tls_key": keys.get(key or cert)}
         return {name: str(file) for name, file in found.items() if file is not None}
 
     @property
     def nats(self) -> dict[str, Any]:
         """TLS for NATS, which asks its clients for certificates."""
-        certificate, key = self.server
-        files = {"cert_file": str(certificate), "key_file": str(key), "ca_file": str(self.authority)}
+        server = self.server
+        files = {"cert_file": str(server.certificate), "key_file": str(server.key), "ca_file": str(self.authority)}
         return {"tls": {**files, "verify": True}}
 
 
@@ -234,7 +223,7 @@ async def test_a_certificate_and_its_key_may_lie_in_one_file(
 ) -> None:
     server = start(**certificates.nats)
     both = tmp_path / "both.pem"
-    both.write_text("".join(file.read_text() for file in certificates.client))
+    both.write_text(certificates.client.certificate.read_text() + certificates.client.key.read_text())
 
     flags = {"nats_url": [tls(server)], "nats_tls_ca": str(certificates.authority), "nats_tls_cert": str(both)}
     async with running(configured(**flags)) as caller:
@@ -246,8 +235,8 @@ async def test_a_certificate_that_was_wrong_for_a_while_does_not_cost_the_connec
 ) -> None:
     server = start(**certificates.nats)
     right = server.configuration["tls"]
-    certificate, key = (str(file) for file in certificates.strangers_client)
-    wrong = {**right, "cert_file": certificate, "key_file": key}
+    stranger = certificates.strangers_client
+    wrong = {**right, "cert_file": str(stranger.certificate), "key_file": str(stranger.key)}
     flags = certificates.flags(ca="authority", cert="client")
 
     def start_again(settings: dict[str, Any]) -> None:
@@ -365,6 +354,92 @@ def test_a_file_that_is_no_credentials_file_is_told(start: Start, tmp_path: Path
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert "workflowstore: cannot connect to NATS at " in ended.stderr
+
+
+def knowing(nkey: Nkey) -> dict[str, Any]:
+    """The configuration of a NATS that lets this nkey in, and nobody else."""
+    return {"authorization": {"users": [{"nkey": nkey.public}]}}
+
+
+async def test_an_nkey(start: Start, configured: Configured, tmp_path: Path) -> None:
+    first, second = Nkey(), Nkey()
+    server = start(**knowing(first))
+    seed = tmp_path / "seed.nk"
+    seed.write_text(first.seed + "\n")
+
+    async with running(configured(nats_url=[server.url], nats_nkey=str(seed))) as caller:
+        assert (await caller.save("wf-1")).revision == 1
+        server.kill()
+        await until(caller.away)
+        # One that is renewed is so by replacing the file.
+        server.configuration |= knowing(second)
+        seed.write_text(second.seed)
+        server.start()
+        await until(lambda: caller.saved("wf-2"))
+
+
+async def test_an_nkey_over_tls_that_asks_for_certificates(
+    start: Start, configured: Configured, certificates: Certificates, tmp_path: Path
+) -> None:
+    nkey, seed = Nkey(), tmp_path / "seed.nk"
+    seed.write_text(nkey.seed)
+    server = start(**knowing(nkey), **certificates.nats)
+    flags = {"nats_url": [tls(server)], "nats_nkey": str(seed), **certificates.flags(ca="authority", cert="client")}
+
+    async with running(configured(**flags)) as caller:
+        assert (await caller.save("wf-1")).revision == 1
+
+
+async def test_an_nkey_of_a_stranger_is_refused(start: Start, configured: Configured, tmp_path: Path) -> None:
+    server = start(**knowing(Nkey()))
+    (tmp_path / "seed.nk").write_text(Nkey().seed)
+
+    words = await refusal(configured(nats_url=[server.url], nats_nkey=str(tmp_path / "seed.nk")))
+
+    assert "authorization" in words.lower()
+
+
+@pytest.mark.parametrize("flaw", ["empty", "something else", "the public half", "cut off"])
+async def test_a_file_that_holds_no_nkey_is_told_without_what_is_in_it(
+    start: Start, configured: Configured, tmp_path: Path, flaw: str
+) -> None:
+    nkey = Nkey()
+    server = start(**knowing(nkey))
+    texts = {"empty": "", "something else": "nothing", "the public half": nkey.public, "cut off": nkey.seed[:20]}
+    (tmp_path / "seed.nk").write_text(texts[flaw])
+
+    words = await refusal(configured(nats_url=[server.url], nats_nkey=str(tmp_path / "seed.nk")))
+
+    assert words.endswith("seed.nk is not the seed of an nkey, which is one line that begins with SU")
+
+
+async def test_certificates_towards_nats_are_renewed_by_replacing_the_files(
+    start: Start, configured: Configured, certificates: Certificates
+) -> None:
+    server = start(**certificates.nats)
+    flags = certificates.flags(ca="authority", cert="client")
+
+    async with running(configured(nats_url=[tls(server)], **flags)) as caller:
+        await caller.save("wf-1")
+        server.kill()
+        await until(caller.away)
+        server.configuration["tls"]["ca_file"] = str(certificates.strangers_authority)
+        server.configuration["listen"] = server.url.partition("//")[2]
+        certificates.client.replace(certificates.strangers_client)
+        server.start()
+        await until(lambda: caller.saved("wf-2"))
+
+
+async def test_a_monitoring_endpoint_with_tls_is_checked_by_the_same_authority(
+    start: Start, configured: Configured, certificates: Certificates
+) -> None:
+    server = start(https="127.0.0.1:-1", **certificates.nats)
+    monitor = server.ports["monitoring"][0]
+    assert monitor.startswith("https://")
+    flags = certificates.flags(ca="authority", cert="client")
+
+    async with running(configured(nats_url=[tls(server)], nats_monitor_url=monitor, **flags)) as caller:
+        assert pb.Durability.Name((await caller.info()).durability) == "DURABILITY_FSYNC_ALWAYS"
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from support import http2
+from support.certificates import Authority
 from support.entries import indexed
 from support.statuses import failure
 from support.waiting import until
@@ -21,6 +23,7 @@ from workflowstore_server.service import connections
 from workflowstore_server.service.connections import ConnectionOptions
 from workflowstore_server.service.server import Service, ServiceOptions
 from workflowstore_server.service.servicer import Servicer
+from workflowstore_server.service.transport import TlsOptions
 from workflowstore_server.store.memory import MemoryStore
 
 from .conftest import about  # type: ignore[import-not-found]
@@ -43,9 +46,9 @@ async def served(store: MemoryStore) -> AsyncIterator[Served]:
     async with indexed(store) as index:
 
         @asynccontextmanager
-        async def served(**options: Any) -> AsyncIterator[Service]:
+        async def served(tls: TlsOptions | None = None, **options: Any) -> AsyncIterator[Service]:
             servicer = Servicer({BUCKET: store}, {BUCKET: index}, about, lambda: 0)
-            listen = ServiceOptions("127.0.0.1:0", drain_seconds=1, connections=ConnectionOptions(**options))
+            listen = ServiceOptions("127.0.0.1:0", drain_seconds=1, connections=ConnectionOptions(**options), tls=tls)
             service = Service(servicer, {BUCKET: index}, listen)
             await service.start()
             try:
@@ -207,6 +210,16 @@ async def test_a_client_may_ping_as_often_as_is_said(served: Served) -> None:
 @pytest.mark.parametrize("begun", [b"", http2.PREFACE[:10], http2.PREFACE], ids=["nothing", "half", "no settings"])
 async def test_who_does_not_begin_with_http2_is_closed(served: Served, begun: bytes) -> None:
     async with served(handshake_seconds_max=0.3) as service, http2.connected(service.address) as connection:
+        await connection.send(begun)
+
+        await connection.until_closed()
+
+
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00", http2.PREFACE], ids=["nothing", "half", "no TLS"])
+async def test_who_does_not_begin_with_tls_is_closed(served: Served, begun: bytes, tmp_path: Path) -> None:
+    certified = Authority(tmp_path, "ca").certify("127.0.0.1", file="server")
+    tls = TlsOptions(certified.certificate, certified.key)
+    async with served(tls, handshake_seconds_max=0.3) as service, http2.connected(service.address) as connection:
         await connection.send(begun)
 
         await connection.until_closed()

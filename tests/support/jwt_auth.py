@@ -1,4 +1,4 @@
-"""The only place that knows how an operator, an account and a user are signed for NATS (its ADR-14)."""
+"""The only place that knows what NATS knows its users by: nkeys, alone or signed for by an operator (its ADR-14)."""
 
 import base64
 import hashlib
@@ -43,6 +43,14 @@ def _jwt(issuer: nkeys.KeyPair, subject: nkeys.KeyPair, name: str, **nats: Any) 
     parts = ({"typ": "JWT", "alg": "ed25519-nkey"}, claims)
     body = ".".join(_base64(json.dumps(part).encode()) for part in parts)
     return f"{body}.{_base64(issuer.sign(body.encode()))}"
+
+
+class Nkey:
+    """An nkey of a user: the seed, and the public half that NATS knows it by."""
+
+    def __init__(self) -> None:
+        key = _key(nkeys.PREFIX_BYTE_USER)
+        self.seed, self.public = key.seed.decode(), _name(key)
 
 
 class Operator:

@@ -17,6 +17,10 @@ from workflowstore_server.store.jetstream.connection import NatsOptions
 
 OTHER = {
     "listen": "0.0.0.0:1",
+    "listen-tls-cert": "FILE",
+    "listen-tls-key": "FILE",
+    "listen-tls-client-ca": "FILE",
+    "insecure": "yes",
     "data-dir": "elsewhere",
     "bucket": "a,b",
     "create-buckets": "no",
@@ -30,6 +34,7 @@ OTHER = {
     "delete-markers-kept": "7d",
     "nats-url": "nats://a:1,tls://b:2",
     "nats-creds": "FILE",
+    "nats-nkey": "FILE",
     "nats-tls-ca": "FILE",
     "nats-tls-cert": "FILE",
     "nats-tls-key": "FILE",
@@ -79,6 +84,7 @@ def test_every_option_of_a_component_has_a_setting_or_is_its_own() -> None:
         "calls",
         "connections",  # what nobody was seen to need otherwise
         "access",
+        "tls",
     ]
     times = ["call_seconds_max", "stall_seconds_max"]  # likewise
     assert [field.name for field in fields(CallOptions)] == ["calls_max", "lists_max", "watches_max", *times]
@@ -93,6 +99,7 @@ def test_every_option_of_a_component_has_a_setting_or_is_its_own() -> None:
     }  # fmt: skip
     assert {field.name for field in fields(NatsOptions)} - without_setting == {
         "credentials_file",
+        "nkey_file",
         "tls_ca_file",
         "tls_certificate_file",
         "tls_key_file",
@@ -102,6 +109,10 @@ def test_every_option_of_a_component_has_a_setting_or_is_its_own() -> None:
 def _values(config) -> dict[str, object]:
     return {
         "listen": config.service.listen,
+        "listen-tls-cert": config.service.tls and config.service.tls.certificate_file,
+        "listen-tls-key": config.service.tls and config.service.tls.key_file,
+        "listen-tls-client-ca": config.service.tls and config.service.tls.client_ca_file,
+        "insecure": True,  # reaches no component: it is what `load` refuses without
         "data-dir": config.data_directory,
         "bucket": config.buckets,
         "create-buckets": config.bucket.create,
@@ -115,6 +126,7 @@ def _values(config) -> dict[str, object]:
         "delete-markers-kept": config.index.delete_marker_seconds,
         "nats-url": config.nats_urls,
         "nats-creds": config.nats.credentials_file,
+        "nats-nkey": config.nats.nkey_file,
         "nats-tls-ca": config.nats.tls_ca_file,
         "nats-tls-cert": config.nats.tls_certificate_file,
         "nats-tls-key": config.nats.tls_key_file,
@@ -136,6 +148,7 @@ def _values(config) -> dict[str, object]:
 
 EXPECTED = {
     "listen": "0.0.0.0:1",
+    "insecure": True,
     "data-dir": Path("elsewhere"),
     "bucket": ("a", "b"),
     "create-buckets": False,
@@ -165,14 +178,15 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("external", [True, False])
-def test_every_setting_reaches_its_component_from_the_environment(external, file) -> None:
+@pytest.mark.parametrize(("external", "without"), [(True, "nats-nkey"), (True, "nats-creds"), (False, None)])
+def test_every_setting_reaches_its_component_from_the_environment(external, without, file) -> None:
     file.write_text("")
     wanted = {
         name: str(file) if value == "FILE" else value
         for name, value in OTHER.items()
         if (name not in EMBEDDED_ONLY if external else not name.startswith("nats-") or name in EMBEDDED_ONLY)
         and (external or name != "replicas")
+        and name != without
     }
     variables = {setting.name: setting.variable for setting in SETTINGS}
     found = _values(load({}, {variables[name]: value for name, value in wanted.items()}, None))
@@ -186,11 +200,11 @@ def test_the_settings_are_those_above() -> None:
 
 def test_a_toml_file_has_the_names_of_the_flags_and_typed_values(file) -> None:
     file.write_text(
-        'listen = "0.0.0.0:1"\nbucket = ["a", "b", "a"]\ncreate-buckets = false\nhistory = 3\ndrain-seconds = 2\n'
+        'listen = "127.0.0.1:1"\nbucket = ["a", "b", "a"]\ncreate-buckets = false\nhistory = 3\ndrain-seconds = 2\n'
         'nats-url = "nats://a:1"\n'
     )
     config = load({}, {}, file)
-    assert config.service == ServiceOptions("0.0.0.0:1", None, 2.0)
+    assert config.service == ServiceOptions("127.0.0.1:1", None, 2.0)
     assert config.buckets == ("a", "b")
     assert config.bucket == BucketOptions(create=False, history=3)
     assert config.nats_urls == ("nats://a:1",)
@@ -219,12 +233,12 @@ def test_delete_markers_are_kept_for_ever_when_told_so(text, file) -> None:
 
 
 def test_flags_win_over_the_environment_that_over_the_file_that_over_defaults(file) -> None:
-    file.write_text('log-level = "error"\nhistory = 3\nlisten = "file:3"\nlog-format = "json"\n')
+    file.write_text('log-level = "error"\nhistory = 3\nlisten = "localhost:3"\nlog-format = "json"\n')
     environment = {"WORKFLOWSTORE_LOG_LEVEL": "warning", "WORKFLOWSTORE_HISTORY": "2", "PATH": "unrelated"}
     config = load({"log_level": "debug"}, environment, file)
     assert config.log_level == "debug"
     assert config.bucket.history == 2
-    assert config.service.listen == "file:3"
+    assert config.service.listen == "localhost:3"
     assert config.service.drain_seconds == 30.0
 
 
@@ -238,7 +252,32 @@ def test_words_for_true(word) -> None:
 
 
 def test_variables_of_the_clients_are_known() -> None:
-    load({}, {"WORKFLOWSTORE_ADDRESS": "a:1", "WORKFLOWSTORE_CONFIG": "x"}, None)
+    names = ("ADDRESS", "CONFIG", "TLS_CA", "TLS_CERT", "TLS_KEY", "TLS_SERVER_NAME", "TOKEN", "TOKEN_FILE")
+    load({}, {f"WORKFLOWSTORE_{name}": "x" for name in names}, None)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "store.example:1"])
+def test_a_listener_that_others_reach_is_refused_without_protection(listen, file) -> None:
+    file.write_text("")
+    cert, client_ca = {"listen_tls_cert": str(file)}, {"listen_tls_client_ca": str(file)}
+    with pytest.raises(ConfigurationError) as without_both:
+        load({"listen": listen}, {}, None)
+    with pytest.raises(ConfigurationError) as without_authentication:
+        load({"listen": listen, **cert}, {}, None)
+    assert str(without_both.value) == (
+        f"--listen {listen} lets other machines in, without encryption or authentication: give --listen-tls-cert and "
+        "--listen-tls-key for encryption, --auth-policy with --auth-tokens, or --listen-tls-client-ca for authentication; "
+        "or listen on 127.0.0.1; or give --insecure where only who may do everything reaches that address"
+    )
+    assert ", without authentication: give --auth-policy with" in str(without_authentication.value)
+    load({"listen": listen, **cert, **client_ca}, {}, None)
+    load({"listen": listen, **cert, "auth_policy": str(file), "auth_tokens": str(file)}, {}, None)
+    load({"listen": listen}, {"WORKFLOWSTORE_INSECURE": "true"}, None)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:1", "127.8.9.1:1", "[::1]:1", "localhost:1"])
+def test_a_listener_that_nobody_else_reaches_needs_no_protection(listen) -> None:
+    load({"listen": listen}, {}, None)
 
 
 @pytest.mark.parametrize(
@@ -279,6 +318,12 @@ def test_variables_of_the_clients_are_known() -> None:
         ({"nats_url": ("nats://a",), "data_bytes_max": "2000000"}, {}, ["--data-bytes-max", "--nats-url"]),
         ({"nats_url": ("nats://a",), "nats_tls_key": "x"}, {}, ["--nats-tls-key", "--nats-tls-cert"]),
         ({"nats_url": ("nats://a",), "nats_creds": "/no/such"}, {}, ["--nats-creds", "no file /no/such"]),
+        ({"nats_url": ("nats://a",), "nats_creds": "x", "nats_nkey": "x"}, {}, ["--nats-creds", "--nats-nkey", "drop"]),
+        ({"nats_url": ("nats://a",), "nats_nkey": "/no/such"}, {}, ["--nats-nkey", "no file /no/such"]),
+        ({"nats_nkey": "x"}, {}, ["--nats-nkey", "--nats-url"]),
+        ({"listen_tls_cert": "/no/such"}, {}, ["--listen-tls-cert", "no file /no/such"]),
+        ({"listen_tls_key": "x"}, {}, ["--listen-tls-key", "--listen-tls-cert"]),
+        ({"listen_tls_client_ca": "x"}, {}, ["--listen-tls-client-ca", "--listen-tls-cert"]),
         ({"nats_server": "/no/such"}, {}, ["--nats-server", "no file /no/such"]),
         ({"replicas": "3"}, {}, ["--replicas", "--nats-url"]),
         ({}, {"WORKFLOWSTORE_LISTN": "a:1"}, ["WORKFLOWSTORE_LISTN is no setting", "WORKFLOWSTORE_LISTEN"]),

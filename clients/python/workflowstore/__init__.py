@@ -27,6 +27,7 @@ from workflowstore.client._state import (
 )
 from workflowstore.client._sync_client import Client
 from workflowstore.client._timestamp import Timestamp
+from workflowstore.client._tls import Tls
 from workflowstore.client._transfer import ExportChunk, ImportOutcome, ImportResult, OnConflict, StoredDocument
 from workflowstore.client.errors import (
     AlreadyExistsError,
@@ -47,6 +48,7 @@ from workflowstore.client.errors import (
     RevisionNotReachedError,
     StateTooLargeError,
     StorageFullError,
+    TlsError,
     TooManyCallsError,
     UnauthenticatedError,
     UnavailableError,
@@ -98,6 +100,8 @@ __all__ = [
     "StoreInfo",
     "StoredDocument",
     "Timestamp",
+    "Tls",
+    "TlsError",
     "TooManyCallsError",
     "UnauthenticatedError",
     "UnavailableError",

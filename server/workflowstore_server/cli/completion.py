@@ -2,13 +2,13 @@
 
 import contextlib
 import re
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from workflowstore_server.cli.connection import ADDRESS_DEFAULT, token_source
+from workflowstore_server.cli.connection import ADDRESS_DEFAULT, tls_of, token_source
 
 IDS_MAX: Final = 50
 """Workflow ids offered at once."""
@@ -46,20 +46,20 @@ def completion(context: click.Context, shell: str) -> None:
 
 def workflow_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids on the server that begin with `incomplete`."""
-    address = context.params.get("address") or ADDRESS_DEFAULT
     found: list[str] = []
     # An error in the middle of a command line that is being typed helps nobody.
     with contextlib.suppress(Exception):
-        token = token_source(context.params.get("token_file"))
-        _look_up(address, token, context.params.get("bucket") or "", incomplete, found)
+        _look_up(context.params, incomplete, found)
     return [CompletionItem(workflow_id) for workflow_id in found]
 
 
-def _look_up(address: str, token: Callable[[], str] | None, bucket: str, prefix: str, found: list[str]) -> None:
+def _look_up(options: Mapping[str, Any], prefix: str, found: list[str]) -> None:
     from workflowstore import Client, WorkflowFilter
 
     wanted = WorkflowFilter(workflow_id_prefix=prefix)
-    with Client(address, bucket=bucket, token=token) as client:
+    address, bucket = options.get("address") or ADDRESS_DEFAULT, options.get("bucket") or ""
+    token = token_source(options.get("token_file"))
+    with Client(address, tls=tls_of(options), bucket=bucket, token=token) as client:
         for state in client.list(wanted, on_malformed=lambda _: None, timeout=LOOKUP_SECONDS_MAX):
             if _PLAIN.fullmatch(state.workflow_id):
                 found.append(state.workflow_id)

@@ -4,21 +4,24 @@ import functools
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from workflowstore_server.cli.endings import CommandFailed, ExitCode, failure_of
 
 if TYPE_CHECKING:
-    from workflowstore import Client, WorkflowStoreError
+    import grpc
+
+    from workflowstore import Client, Tls, WorkflowStoreError
 
 ADDRESS_DEFAULT: Final = "127.0.0.1:50051"
 TIMEOUT_SECONDS_DEFAULT: Final = 30.0
+TLS_OPTIONS: Final = ("tls_ca", "tls_cert", "tls_key", "tls_server_name")
 
 TOKEN_VARIABLE: Final = "WORKFLOWSTORE_TOKEN"  # noqa: S105 (its name alone)
 """Has the token itself. There is no flag for it, which others could read in the list of processes."""
@@ -29,6 +32,8 @@ class Connection:
     """Where a command's server is, and how its results are printed."""
 
     address: str
+    tls: "Tls | None"
+    """None = without encryption."""
     bucket: str
     """Empty = the server's first."""
     timeout_seconds: float | None
@@ -48,11 +53,22 @@ class Connection:
         """A client, in a scope of `failures`."""
         from workflowstore import Client
 
-        with (
-            self.failures(),
-            Client(self.address, bucket=self.bucket, timeout=self.timeout_seconds, token=self.token) as client,
-        ):
+        with usable_files():
+            client = Client(
+                self.address, tls=self.tls, bucket=self.bucket, timeout=self.timeout_seconds, token=self.token
+            )
+        with self.failures(), client:
             yield client
+
+    def channel(self) -> "grpc.Channel":
+        """A channel, for the calls of other services than ours."""
+        from workflowstore.client import _channel
+        from workflowstore.client._sync_channels import opened
+        from workflowstore.client._tls import Credentials
+
+        with usable_files():
+            credentials = None if self.tls is None else Credentials(self.tls)
+        return opened(self.address, credentials, _channel.options(retry=False, tls=self.tls))
 
     @contextmanager
     def failures(self) -> Iterator[None]:
@@ -74,6 +90,31 @@ class Connection:
         return None if self.timeout_seconds is None or math.isinf(self.timeout_seconds) else self.timeout_seconds
 
 
+@contextmanager
+def usable_files() -> Iterator[None]:
+    """Around what reads the files for TLS: what is wrong with them ends the command as CommandFailed."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise CommandFailed(ExitCode.USAGE, f"{error}; nothing was sent") from error
+
+
+def tls_of(options: Mapping[str, Any]) -> "Tls | None":
+    """What the options `--tls-...` of a command say. None = nothing, so it calls without encryption."""
+    from workflowstore import Tls
+
+    ca, certificate, key, server_name = (options.get(name) or None for name in TLS_OPTIONS)
+    if key and not certificate:
+        raise click.UsageError("--tls-key needs the certificate it belongs to: --tls-cert")
+    return Tls(ca, certificate, key, server_name) if ca or certificate or server_name else None
+
+
+def _file_option(name: str, words: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    variable = f"WORKFLOWSTORE_{name.upper().replace('-', '_')}"
+    kind = click.Path(exists=True, dir_okay=False)
+    return click.option(f"--{name}", type=kind, envvar=variable, show_envvar=True, metavar="FILE", help=words)
+
+
 def connected(
     *, timeout_default: float | None = TIMEOUT_SECONDS_DEFAULT
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -88,6 +129,16 @@ def connected(
             show_envvar=True,
             metavar="HOST:PORT",
             help="The server to call.",
+        ),
+        _file_option("tls-ca", "Call with TLS, a server whose certificate is of these authorities (PEM)."),
+        _file_option("tls-cert", "Certificate to show to the server (PEM)."),
+        _file_option("tls-key", "Private key of --tls-cert (PEM)."),
+        click.option(
+            "--tls-server-name",
+            envvar="WORKFLOWSTORE_TLS_SERVER_NAME",
+            show_envvar=True,
+            metavar="NAME",
+            help="Name in the server's certificate, if it is not that of --address.",
         ),
         click.option(
             "--token-file",
@@ -121,7 +172,8 @@ def connected(
             **arguments: object,
         ) -> None:
             human = sys.stdout.isatty() and not as_json
-            command(Connection(address, bucket, timeout, human, token_file), **arguments)
+            tls = tls_of({name: arguments.pop(name) for name in TLS_OPTIONS})
+            command(Connection(address, tls, bucket, timeout, human, token_file), **arguments)
 
         for option in reversed(options):
             option(with_connection)

@@ -84,6 +84,8 @@ class CommandFailed(Exception):
 
 def failure_of(error: "WorkflowStoreError", address: str, timeout_seconds: float | None) -> CommandFailed:
     """How the command ends when a call to the server failed."""
+    from workflowstore.client.errors import TlsError
+
     code = _REASONS.get(error.reason or "", _CODES.get(error.code, ExitCode.FAILURE))
     violations = getattr(error, "violations", ())
     if violations:
@@ -94,7 +96,9 @@ def failure_of(error: "WorkflowStoreError", address: str, timeout_seconds: float
         )
     words = error.message
     # Without a reason the answer is not the service's: words of gRPC, which never heard of addresses and options.
-    if error.reason is None and error.code == "UNAVAILABLE":
+    if error.reason is None and isinstance(error, TlsError):
+        words = f"no connection to {address}: {words}"
+    elif error.reason is None and error.code == "UNAVAILABLE":
         words = f"no server answers at {address}: {words}"
     elif error.reason is None and error.code == "DEADLINE_EXCEEDED" and timeout_seconds is not None:
         words = f"the server at {address} did not finish within {timeout_seconds:g} s; give it more with --timeout"

@@ -37,7 +37,6 @@ def health(connection: Connection, service: str) -> None:
 
     It is grpc.health.v1. The exit code is 0 only when the answer is SERVING.
     """
-    import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     from workflowstore import WorkflowStoreError
@@ -45,7 +44,7 @@ def health(connection: Connection, service: str) -> None:
 
     request = health_pb2.HealthCheckRequest(service=service)
     try:
-        with mapped_errors(write=False), grpc.insecure_channel(connection.address) as channel:
+        with mapped_errors(write=False), connection.channel() as channel:
             check = health_pb2_grpc.HealthStub(channel).Check
             token = connection.token
             metadata = [("authorization", f"Bearer {token()}")] if token is not None else []

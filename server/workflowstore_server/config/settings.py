@@ -55,6 +55,13 @@ class Setting:
 
 SETTINGS: Final = (
     Setting("listen", "text", "Address to serve on; port 0 picks a free one.", "127.0.0.1:50051", "HOST:PORT"),
+    Setting("listen-tls-cert", "path", "Serve with TLS, by this certificate and its chain (PEM).", None, "FILE"),
+    Setting("listen-tls-key", "path", "Private key of --listen-tls-cert (PEM).", None, "FILE"),
+    Setting(
+        "listen-tls-client-ca", "path", "Serve only clients with a certificate of these authorities (PEM).", None,
+        "FILE",
+    ),
+    Setting("insecure", "boolean", "Allow --listen beyond this machine without TLS or authentication.", False),
     Setting(
         "data-dir", "path", "Directory of the index and of the embedded nats-server's data.",
         DATA_DIRECTORY_DEFAULT, "DIR",
@@ -82,6 +89,7 @@ SETTINGS: Final = (
     Setting("delete-markers-kept", "duration", "How long delete markers stay in a bucket; 0 = for ever.", 0.0, "TIME"),
     Setting("nats-url", "texts", "NATS server to use instead of an embedded one; may be repeated.", (), "URL"),
     Setting("nats-creds", "path", "Credentials file for --nats-url.", None, "FILE"),
+    Setting("nats-nkey", "path", "File with an nkey seed for --nats-url.", None, "FILE"),
     Setting("nats-tls-ca", "path", "Certificates to check the NATS server's with (PEM).", None, "FILE"),
     Setting("nats-tls-cert", "path", "Certificate to show to the NATS server (PEM).", None, "FILE"),
     Setting("nats-tls-key", "path", "Private key of --nats-tls-cert (PEM).", None, "FILE"),

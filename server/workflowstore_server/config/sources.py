@@ -25,6 +25,7 @@ from workflowstore_server.model.state import WorkflowStatus
 from workflowstore_server.service.access import AccessOptions
 from workflowstore_server.service.calls import CallOptions
 from workflowstore_server.service.server import ServiceOptions
+from workflowstore_server.service.transport import TlsOptions
 from workflowstore_server.store.jetstream.bucket import BucketOptions
 from workflowstore_server.store.jetstream.connection import NatsOptions
 
@@ -32,8 +33,22 @@ BUCKET_NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1"})
 FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
 CLIENT_VARIABLES: Final = frozenset(
-    {"WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG", "WORKFLOWSTORE_TOKEN", "WORKFLOWSTORE_TOKEN_FILE"}
+    VARIABLE_PREFIX + name
+    for name in ("ADDRESS", "CONFIG", "TLS_CA", "TLS_CERT", "TLS_KEY", "TLS_SERVER_NAME", "TOKEN", "TOKEN_FILE")
 )
+"""What the client commands and --config read. They may stand in the environment of a server too."""
+
+FILES: Final = (
+    "listen_tls_cert", "listen_tls_key", "listen_tls_client_ca", "nats_creds", "nats_nkey", "nats_tls_ca",
+    "nats_tls_cert", "nats_tls_key", "nats_server", "auth_tokens", "auth_policy",
+)  # fmt: skip
+"""Settings that name a file that has to be there."""
+
+PROTECTIONS: Final = {
+    "encryption": "--listen-tls-cert and --listen-tls-key",
+    "authentication": "--auth-policy with --auth-tokens, or --listen-tls-client-ca",
+}
+"""How a listener gets what it lacks."""
 
 
 class ConfigurationError(Exception):
@@ -83,7 +98,10 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], file: Path
         else:
             values[setting.key] = setting.default
     _check_combination(values, given)
-    return _compose(values)
+    config = _compose(values)
+    if not values["insecure"]:
+        _check_exposure(config.service)
+    return config
 
 
 def _read(file: Path) -> dict[str, object]:
@@ -198,7 +216,7 @@ def _pairs_of(raw: object, source: str) -> list[tuple[str, object]]:
 
 def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
     external = bool(values["nats_url"])
-    for key in ("nats_creds", "nats_tls_ca", "nats_tls_cert", "nats_tls_key", "nats_monitor_url"):
+    for key in ("nats_creds", "nats_nkey", "nats_tls_ca", "nats_tls_cert", "nats_tls_key", "nats_monitor_url"):
         if key in given and not external:
             raise ConfigurationError(f"--{key.replace('_', '-')} is for a NATS server named with --nats-url; name one")
     for key in ("nats_server", "data_bytes_max", "disk_reserve_bytes"):
@@ -209,6 +227,11 @@ def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
             )
     if values["nats_tls_key"] and not values["nats_tls_cert"]:
         raise ConfigurationError("--nats-tls-key needs the certificate it belongs to: --nats-tls-cert")
+    if values["nats_creds"] and values["nats_nkey"]:
+        raise ConfigurationError("--nats-creds and --nats-nkey are two ways to say who one is; drop one")
+    for key in ("listen_tls_key", "listen_tls_client_ca"):
+        if values[key] and not values["listen_tls_cert"]:
+            raise ConfigurationError(f"--{key.replace('_', '-')} needs the server's certificate: --listen-tls-cert")
     if values["replicas"] > 1 and not external:
         raise ConfigurationError("--replicas: the embedded nats-server is one; name a NATS cluster with --nats-url")
     for bucket in values["bucket"]:
@@ -224,12 +247,22 @@ def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
         raise ConfigurationError("--nats-monitor-url: give http://HOST:PORT or https://HOST:PORT")
     if values["auth_tokens"] and not values["auth_policy"]:
         raise ConfigurationError("--auth-tokens tells who calls; say with --auth-policy who may do what")
-    if values["auth_policy"] and not (values["auth_tokens"] or values.get("listen_tls_client_ca")):
-        raise ConfigurationError("--auth-policy needs to know who calls: give --auth-tokens")
-    files = ("nats_creds", "nats_tls_ca", "nats_tls_cert", "nats_tls_key", "nats_server", "auth_tokens", "auth_policy")
-    for key in files:
+    if values["auth_policy"] and not (values["auth_tokens"] or values["listen_tls_client_ca"]):
+        raise ConfigurationError("--auth-policy needs to know who calls: give --auth-tokens or --listen-tls-client-ca")
+    for key in FILES:
         if values[key] is not None and not values[key].is_file():
             raise ConfigurationError(f"--{key.replace('_', '-')}: there is no file {values[key]}")
+
+
+def _check_exposure(service: ServiceOptions) -> None:
+    """Refuse a listener that others reach over a network, and that nothing protects from them."""
+    if service.on_loopback or not service.lacks:
+        return
+    ways = ", ".join(f"{PROTECTIONS[lacking]} for {lacking}" for lacking in service.lacks)
+    raise ConfigurationError(
+        f"--listen {service.listen} lets other machines in, without {' or '.join(service.lacks)}: give {ways}; or "
+        "listen on 127.0.0.1; or give --insecure where only who may do everything reaches that address"
+    )
 
 
 def _compose(values: Mapping[str, Any]) -> Config:
@@ -248,9 +281,13 @@ def _compose(values: Mapping[str, Any]) -> Config:
             values["drain_seconds"],
             CallOptions(values["calls_max"], values["lists_max"], values["watches_max"]),
             access=AccessOptions(values["auth_policy"], values["auth_tokens"]) if values["auth_policy"] else None,
+            tls=TlsOptions(values["listen_tls_cert"], values["listen_tls_key"], values["listen_tls_client_ca"])
+            if values["listen_tls_cert"]
+            else None,
         ),
         nats=NatsOptions(
             credentials_file=values["nats_creds"],
+            nkey_file=values["nats_nkey"],
             tls_ca_file=values["nats_tls_ca"],
             tls_certificate_file=values["nats_tls_cert"],
             tls_key_file=values["nats_tls_key"],

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,6 +21,7 @@ from workflowstore_server.service.calls import CallOptions, Calls
 from workflowstore_server.service.connections import ConnectionOptions, channel_options
 from workflowstore_server.service.health import HealthServicer
 from workflowstore_server.service.servicer import Servicer
+from workflowstore_server.service.transport import Certificates, TlsOptions
 
 SERVICE: Final = workflow_store_pb2.DESCRIPTOR.services_by_name["WorkflowStore"].full_name
 
@@ -59,6 +61,26 @@ class ServiceOptions:
     access: AccessOptions | None = None
     """Who may do what. None = whoever reaches the server may do everything."""
 
+    tls: TlsOptions | None = None
+    """None = whoever can listen to the network reads and changes what is sent."""
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether nobody reaches the listener but who is on this machine."""
+        host = self.listen.rpartition(":")[0].strip("[]")
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_address(host).is_loopback
+        return host == "localhost"
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What protects a listener from a network and is not there: "encryption", "authentication"."""
+        there = {
+            "encryption": self.tls is not None,
+            "authentication": self.access is not None or (self.tls is not None and self.tls.client_ca_file is not None),
+        }
+        return tuple(protection for protection, is_there in there.items() if not is_there)
+
 
 class Service:
     """The gRPC server over a servicer."""
@@ -66,7 +88,7 @@ class Service:
     def __init__(self, servicer: Servicer, indexes: Mapping[str, Index], options: ServiceOptions) -> None:
         """Take the address, without answering on it yet.
 
-        Raises: AddressNotAvailable, CannotReadAccess.
+        Raises: AddressNotAvailable, CannotReadAccess, CertificatesUnusable.
         """
         self._options = options
         self._gate = Gate(options.access, tuple(indexes)) if options.access is not None else None
@@ -81,8 +103,13 @@ class Service:
         if options.reflection if options.reflection is not None else self._gate is None:
             _add_reflection(self._server)
         host = options.listen.rpartition(":")[0]
+        credentials = Certificates(options.tls).credentials() if options.tls is not None else None
         try:
-            self.address = f"{host}:{self._server.add_insecure_port(options.listen)}"
+            if credentials is None:
+                port = self._server.add_insecure_port(options.listen)
+            else:
+                port = self._server.add_secure_port(options.listen, credentials)
+            self.address = f"{host}:{port}"
         except RuntimeError as error:
             raise AddressNotAvailable(
                 f"cannot listen on {options.listen}; is another server there? Stop it or choose another --listen"

@@ -12,7 +12,6 @@ from workflowstore.client._results import DeletedBatch
 from workflowstore.client._resume import PagedResumption
 from workflowstore.client._selection import WorkflowFilter
 from workflowstore.client._state import Consistency, WorkflowState, WorkflowView
-from workflowstore.client._status import mapped_errors
 from workflowstore.client._transfer import ExportChunk, ImportResult, OnConflict, StoredDocument
 from workflowstore.client.errors import WorkflowStoreError
 from workflowstore.v1.workflow_store_pb2 import ExportRequest, ExportResponse
@@ -60,8 +59,8 @@ class AsyncBatchCalls(AsyncConnection):
         states = list(states)
         request = _requests.save_batch_request(states, expected_revisions, atomic, request_id, self._bucket_or(bucket))
         self._told.tell(request, resent=resent)
-        with mapped_errors(write=True):
-            reply = await self._stub.SaveBatch(request, timeout=self._deadline(timeout))
+        async with self._calling(write=True) as stub:
+            reply = await stub.SaveBatch(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, max((result.revision for result in reply.results), default=0))
         return _replies.saved_batch(states, reply)
 
@@ -101,8 +100,9 @@ class AsyncBatchCalls(AsyncConnection):
         self._told.ask_no_less(request)
         batch = LoadedBatch(request, self._deadline(timeout), time.monotonic)
         while not batch.complete:
-            with self._told.reading(request.bucket), mapped_errors(write=False):
-                reply = await self._stub.LoadBatch(batch.request(), timeout=batch.timeout())
+            with self._told.reading(request.bucket):
+                async with self._calling(write=False) as stub:
+                    reply = await stub.LoadBatch(batch.request(), timeout=batch.timeout())
             self._told.note(request.bucket, max((result.state.revision for result in reply.results), default=0))
             batch.received(reply, view)
         return batch.items
@@ -142,8 +142,8 @@ class AsyncBatchCalls(AsyncConnection):
             workflow_ids, expected_revisions, purge, request_id, self._bucket_or(bucket)
         )
         self._told.tell(request, resent=resent)
-        with mapped_errors(write=True):
-            reply = await self._stub.DeleteBatch(request, timeout=self._deadline(timeout))
+        async with self._calling(write=True) as stub:
+            reply = await stub.DeleteBatch(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, max((result.revision for result in reply.results), default=0))
         return _replies.deleted_batch(reply)
 
@@ -182,8 +182,8 @@ class AsyncBatchCalls(AsyncConnection):
         """
         request = _requests.delete_matching_request(filter, limit, dry_run, purge, request_id, self._bucket_or(bucket))
         self._told.tell(request, resent=resent)
-        with mapped_errors(write=not dry_run):
-            reply = await self._stub.DeleteBatch(request, timeout=self._deadline(timeout))
+        async with self._calling(write=not dry_run) as stub:
+            reply = await stub.DeleteBatch(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, max((result.revision for result in reply.results), default=0))
         return _replies.deleted_matching(reply)
 
@@ -243,15 +243,15 @@ class AsyncBatchCalls(AsyncConnection):
             ValueError: An argument cannot be sent; the error names it. Nothing was sent.
         """
         request = _requests.import_request(documents, on_conflict, self._bucket_or(bucket))
-        with mapped_errors(write=True):
-            reply = await self._stub.Import(request, timeout=self._deadline(timeout))
+        async with self._calling(write=True) as stub:
+            reply = await stub.Import(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, max((result.revision for result in reply.results), default=0))
         return _replies.imported(reply)
 
     async def _documents(self, request: ExportRequest, timeout: float | None) -> AsyncGenerator[ExportChunk, None]:
         resumption: PagedResumption[ExportRequest, ExportResponse]
         resumption = PagedResumption(request, _channel.deadline(timeout), time.monotonic, random.random)
-        async with aclosing(self._resumed(self._stub.Export, resumption)) as replies:
+        async with aclosing(self._resumed(lambda stub: stub.Export, resumption)) as replies:
             async for reply in replies:
                 self._told.note(request.bucket, reply.store_revision)
                 yield _replies.export_chunk(reply)

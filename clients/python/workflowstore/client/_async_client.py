@@ -5,7 +5,6 @@ from workflowstore.client._async_batch_calls import AsyncBatchCalls
 from workflowstore.client._async_query_calls import AsyncQueryCalls
 from workflowstore.client._async_state_calls import AsyncStateCalls
 from workflowstore.client._info import StoreInfo
-from workflowstore.client._status import mapped_errors
 
 
 class AsyncClient(AsyncStateCalls, AsyncBatchCalls, AsyncQueryCalls):
@@ -42,6 +41,6 @@ class AsyncClient(AsyncStateCalls, AsyncBatchCalls, AsyncQueryCalls):
             WorkflowStoreError: The call failed.
         """
         request = _requests.info_request(self._bucket_or(bucket))
-        with mapped_errors(write=False):
-            reply = await self._stub.GetInfo(request, timeout=self._deadline(timeout))
+        async with self._calling(write=False) as stub:
+            reply = await stub.GetInfo(request, timeout=self._deadline(timeout))
         return _replies.info(reply)

@@ -1,22 +1,21 @@
 """The only place that knows how a client over grpc.aio is connected, and how it keeps at a stream that breaks."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import grpc
 
 from workflowstore.client import _channel
+from workflowstore.client._async_channels import AsyncChannels, Stub
 from workflowstore.client._resume import Reply, Request, Resumption
 from workflowstore.client._status import mapped_errors
-from workflowstore.client._token import Token, carrying
+from workflowstore.client._tls import Tls
+from workflowstore.client._token import Token
 from workflowstore.client._told import ToldRevisions
 from workflowstore.client.errors import WorkflowStoreError
-from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
-
-if TYPE_CHECKING:
-    from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreAsyncStub
 
 
 class AsyncConnection:
@@ -26,6 +25,7 @@ class AsyncConnection:
         self,
         target: str | None = None,
         *,
+        tls: Tls | None = None,
         channel: grpc.aio.Channel | None = None,
         bucket: str = "",
         timeout: float | None = 30.0,
@@ -35,8 +35,8 @@ class AsyncConnection:
         """Connects at the first call.
 
         Args:
-            target: Where the server is, as gRPC names it, without encryption. None = 127.0.0.1:50051. This version
-                makes no channels with TLS: give one as `channel`.
+            target: Where the server is, as gRPC names it. None = 127.0.0.1:50051.
+            tls: How the connection is encrypted, and how the client says who it is. None = without encryption.
             channel: A channel to use instead. It remains its owner's to close, and has the options that its owner gave
                 it: without the service config, none of its calls is tried again.
             bucket: The bucket of calls that name none. Empty = the server's first.
@@ -48,18 +48,13 @@ class AsyncConnection:
                 may change; it should not take long. Without TLS whoever is on the way can read it. None = none.
 
         Raises:
-            TypeError: Both `target` and `channel` were given.
+            TypeError: Both `channel` and one of `target` and `tls` were given.
+            OSError: A file for TLS cannot be read.
+            ValueError: A file for TLS does not hold what it should; the error names it.
         """
-        if target is not None and channel is not None:
-            raise TypeError("give a target or a channel, not both")
-        self._owned_channel = None
-        if channel is None:
-            asyncio.get_running_loop()  # grpc.aio would take a loop that never runs, and hang
-            channel = grpc.aio.insecure_channel(
-                target or _channel.TARGET_DEFAULT, options=_channel.options(retry=retry)
-            )
-            self._owned_channel = channel
-        self._open_stub = WorkflowStoreStub(carrying(channel, token))
+        if channel is not None and (target is not None or tls is not None):
+            raise TypeError("give a channel, or a target and tls, not both")
+        self._channels = AsyncChannels(target, tls, channel, token, retry=retry)
         self._closed = False
         self._bucket = bucket
         self._timeout = timeout
@@ -74,16 +69,18 @@ class AsyncConnection:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the channel, which ends the calls under way, unless it was given. May be called again."""
+        """Closes the connection, which ends the calls under way, unless a channel was given. May be called again."""
         self._closed = True
-        if self._owned_channel is not None:
-            await self._owned_channel.close()
+        await self._channels.close()
 
-    @property
-    def _stub(self) -> "WorkflowStoreAsyncStub":
+    @asynccontextmanager
+    async def _calling(self, *, write: bool) -> AsyncIterator[Stub]:
+        """The stub for one call, whose failure is raised as a WorkflowStoreError; `write` tells whether it writes."""
         if self._closed:
             raise RuntimeError("the client is closed")
-        return self._open_stub
+        async with self._channels.stub() as stub:
+            with mapped_errors(write=write):
+                yield stub
 
     def _bucket_or(self, bucket: str | None) -> str:
         return self._bucket if bucket is None else bucket
@@ -92,14 +89,19 @@ class AsyncConnection:
         return _channel.deadline(self._timeout if timeout is None else timeout)
 
     async def _resumed(
-        self, method: "grpc.aio.UnaryStreamMultiCallable[Request, Reply]", resumption: Resumption[Request, Reply]
+        self,
+        method: "Callable[[Stub], grpc.aio.UnaryStreamMultiCallable[Request, Reply]]",
+        resumption: Resumption[Request, Reply],
     ) -> AsyncGenerator[Reply, None]:
         while True:
-            call = method(resumption.request(), timeout=resumption.timeout())
             try:
-                with mapped_errors(write=False):
-                    async for reply in call:
-                        yield resumption.received(reply)
+                async with self._calling(write=False) as stub:
+                    call = method(stub)(resumption.request(), timeout=resumption.timeout())
+                    try:
+                        async for reply in call:
+                            yield resumption.received(reply)
+                    finally:
+                        call.cancel()  # ends the call when the iteration is left early, and else does nothing
                 return
             except WorkflowStoreError as error:
                 if resumption.complete:
@@ -107,8 +109,6 @@ class AsyncConnection:
                 pause_seconds = resumption.pause_seconds(error)
                 if pause_seconds is None:
                     raise
-            finally:
-                call.cancel()  # ends the call when the iteration is left early, and else does nothing
             await asyncio.sleep(pause_seconds)
             if self._closed:
                 raise WorkflowStoreError("the client was closed during the call", code="CANCELLED")

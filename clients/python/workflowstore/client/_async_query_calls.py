@@ -13,7 +13,6 @@ from workflowstore.client._results import ListChunk, WorkflowCount
 from workflowstore.client._resume import ListResumption, WatchResumption
 from workflowstore.client._selection import OrderBy, WorkflowFilter
 from workflowstore.client._state import Consistency, WorkflowState, WorkflowView
-from workflowstore.client._status import mapped_errors
 from workflowstore.client.errors import MalformedEntry, WorkflowStoreError
 from workflowstore.v1.workflow_store_pb2 import ListRequest, ListResponse, WatchRequest
 
@@ -154,8 +153,9 @@ class AsyncQueryCalls(AsyncConnection):
             filter, by_status, by_label, self._bucket_or(bucket), min_revision, consistency
         )
         self._told.ask_no_less(request)
-        with self._told.reading(request.bucket), mapped_errors(write=False):
-            reply = await self._stub.Count(request, timeout=self._deadline(timeout))
+        with self._told.reading(request.bucket):
+            async with self._calling(write=False) as stub:
+                reply = await stub.Count(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, reply.store_revision)
         return _replies.counted(reply)
 
@@ -227,7 +227,7 @@ class AsyncQueryCalls(AsyncConnection):
 
     async def _listed(self, request: ListRequest, timeout: float | None) -> AsyncGenerator[ListResponse, None]:
         resumption = ListResumption(request, _channel.deadline(timeout), time.monotonic, random.random)
-        async with aclosing(self._resumed(self._stub.List, resumption)) as replies:
+        async with aclosing(self._resumed(lambda stub: stub.List, resumption)) as replies:
             self._told.ask_no_less(request)
             with self._told.reading(request.bucket):
                 async for reply in replies:
@@ -243,7 +243,7 @@ class AsyncQueryCalls(AsyncConnection):
     ) -> AsyncGenerator[WorkflowChange, None]:
         resumption = WatchResumption(request, _channel.deadline(timeout), time.monotonic, random.random)
         told = None
-        async with aclosing(self._resumed(self._stub.Watch, resumption)) as replies:
+        async with aclosing(self._resumed(lambda stub: stub.Watch, resumption)) as replies:
             async for reply in replies:
                 self._told.note(request.bucket, reply.revision)
                 for change in _replies.changes(reply, view):

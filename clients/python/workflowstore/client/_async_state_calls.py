@@ -16,7 +16,6 @@ from workflowstore.client._state import (
     WorkflowStatus,
     WorkflowView,
 )
-from workflowstore.client._status import mapped_errors
 from workflowstore.client.errors import WorkflowNotFoundError
 from workflowstore.v1.workflow_store_pb2 import ListRevisionsRequest
 
@@ -59,8 +58,8 @@ class AsyncStateCalls(AsyncConnection):
         """
         request = _requests.save_request(state, expected_revision, request_id, self._bucket_or(bucket))
         self._told.tell(request, resent=resent)
-        with mapped_errors(write=True):
-            reply = await self._stub.Save(request, timeout=self._deadline(timeout))
+        async with self._calling(write=True) as stub:
+            reply = await stub.Save(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, reply.revision)
         return _replies.saved_state(state, reply)
 
@@ -116,8 +115,8 @@ class AsyncStateCalls(AsyncConnection):
         _requests.set_fields(request, run_id, status, input, result, error, history, created_at, updated_at, labels)
         _requests.add_and_remove(request, append_history, set_labels, remove_labels)
         self._told.tell(request, resent=resent)
-        with mapped_errors(write=True):
-            reply = await self._stub.Update(request, timeout=self._deadline(timeout))
+        async with self._calling(write=True) as stub:
+            reply = await stub.Update(request, timeout=self._deadline(timeout))
         self._told.note(bucket, reply.revision)
         return _replies.updated_state(workflow_id, reply, view)
 
@@ -153,8 +152,9 @@ class AsyncStateCalls(AsyncConnection):
         request = _requests.load_request(workflow_id, view, self._bucket_or(bucket), min_revision, consistency)
         self._told.ask_no_less(request)
         try:
-            with self._told.reading(request.bucket), mapped_errors(write=False):
-                reply = await self._stub.Load(request, timeout=self._deadline(timeout))
+            with self._told.reading(request.bucket):
+                async with self._calling(write=False) as stub:
+                    reply = await stub.Load(request, timeout=self._deadline(timeout))
         except WorkflowNotFoundError:
             return None
         self._told.note(request.bucket, reply.state.revision)
@@ -192,8 +192,8 @@ class AsyncStateCalls(AsyncConnection):
         """
         request = _requests.delete_request(workflow_id, expected_revision, purge, request_id, self._bucket_or(bucket))
         self._told.tell(request, resent=resent)
-        with mapped_errors(write=True):
-            reply = await self._stub.Delete(request, timeout=self._deadline(timeout))
+        async with self._calling(write=True) as stub:
+            reply = await stub.Delete(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, reply.revision)
         return reply.existed
 
@@ -231,12 +231,12 @@ class AsyncStateCalls(AsyncConnection):
     async def _revisions(
         self, request: ListRevisionsRequest, view: WorkflowView, timeout: float | None
     ) -> AsyncGenerator[WorkflowRevision, None]:
-        call = self._stub.ListRevisions(request, timeout=_channel.deadline(timeout))
-        try:
-            with mapped_errors(write=False):
+        async with self._calling(write=False) as stub:
+            call = stub.ListRevisions(request, timeout=_channel.deadline(timeout))
+            try:
                 async for reply in call:
                     for message in reply.revisions:
                         self._told.note(request.bucket, message.revision)
                         yield _replies.revision(message, view)
-        finally:
-            call.cancel()  # ends the call when the iteration is left early, and else does nothing
+            finally:
+                call.cancel()  # ends the call when the iteration is left early, and else does nothing

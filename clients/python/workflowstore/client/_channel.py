@@ -5,6 +5,8 @@ import math
 from functools import cache
 from typing import Any, Final
 
+from workflowstore.client._tls import Tls
+
 TARGET_DEFAULT: Final = "127.0.0.1:50051"
 
 _REPLY_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -21,8 +23,9 @@ _RETRY_BYTES_MAX: Final = 16 * 1024 * 1024
 larger ones would never be tried again. It is no memory of its own: the request is kept, not copied."""
 
 
-def options(*, retry: bool) -> tuple[tuple[str, Any], ...]:
+def options(*, retry: bool, tls: Tls | None) -> tuple[tuple[str, Any], ...]:
     """The channel options of a client; `retry` tells whether gRPC tries calls again as the service config says."""
+    server_name = None if tls is None else tls.server_name
     return (
         ("grpc.max_receive_message_length", _REPLY_BYTES_MAX),
         ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS_MIN),
@@ -30,6 +33,7 @@ def options(*, retry: bool) -> tuple[tuple[str, Any], ...]:
         ("grpc.service_config", _service_config()),
         ("grpc.enable_retries", int(retry)),
         ("grpc.per_rpc_retry_buffer_size", _RETRY_BYTES_MAX),
+        *([] if server_name is None else [("grpc.ssl_target_name_override", server_name)]),
     )
 
 

@@ -7,6 +7,7 @@ from copy import deepcopy
 from typing import Final, Generic, TypeVar
 
 from workflowstore.client.errors import (
+    TlsError,
     TooManyCallsError,
     UnavailableError,
     WatchTooSlowError,
@@ -191,6 +192,8 @@ class WatchResumption(Resumption[WatchRequest, WatchResponse]):
                 return 0.0
         elif not isinstance(error, UnavailableError | TooManyCallsError):
             return None
+        elif isinstance(error, TlsError) and not self._has_begun:
+            return None  # what has never been right does not come right by waiting
         return self._next_pause(error, math.inf if self._has_begun else RESUME_SECONDS)
 
 

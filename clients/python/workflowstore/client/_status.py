@@ -12,6 +12,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from workflowstore.client import errors
+from workflowstore.client._handshake import meaning_of
 from workflowstore.client.errors import FieldViolation, Outcome, WorkflowStoreError
 from workflowstore.v1.error_reason_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
 from workflowstore.v1.workflow_store_pb2 import ItemError
@@ -119,6 +120,8 @@ def item_error(item: ItemError, *, write: bool) -> WorkflowStoreError:
 
 def _error(code: str, message: str, reason: str, metadata: Mapping[str, str], *, write: bool) -> WorkflowStoreError:
     kind, outcome = _BY_REASON.get(reason, (_BY_CODE.get(code, WorkflowStoreError), "unknown"))
+    if not reason and kind is errors.UnavailableError and (meaning := meaning_of(message)) is not None:
+        kind, message = errors.TlsError, f"{meaning} (gRPC: {message})"
     if (stated := metadata.get("outcome", "")) in ("not_applied", "unknown"):
         outcome = cast("Outcome", stated)
     if write and outcome == "unknown":

@@ -5,7 +5,6 @@
 
 from workflowstore.client import _replies, _requests
 from workflowstore.client._info import StoreInfo
-from workflowstore.client._status import mapped_errors
 from workflowstore.client._sync_batch_calls import BatchCalls
 from workflowstore.client._sync_query_calls import QueryCalls
 from workflowstore.client._sync_state_calls import StateCalls
@@ -45,6 +44,6 @@ class Client(StateCalls, BatchCalls, QueryCalls):
             WorkflowStoreError: The call failed.
         """
         request = _requests.info_request(self._bucket_or(bucket))
-        with mapped_errors(write=False):
-            reply = self._stub.GetInfo(request, timeout=self._deadline(timeout))
+        with self._calling(write=False) as stub:
+            reply = stub.GetInfo(request, timeout=self._deadline(timeout))
         return _replies.info(reply)

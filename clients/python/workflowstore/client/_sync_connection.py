@@ -4,7 +4,8 @@
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -13,10 +14,11 @@ import grpc
 from workflowstore.client import _channel
 from workflowstore.client._resume import Reply, Request, Resumption
 from workflowstore.client._status import mapped_errors
-from workflowstore.client._token import Token, carrying
+from workflowstore.client._sync_channels import Channels, Stub
+from workflowstore.client._tls import Tls
+from workflowstore.client._token import Token
 from workflowstore.client._told import ToldRevisions
 from workflowstore.client.errors import WorkflowStoreError
-from workflowstore.v1.workflow_store_pb2_grpc import WorkflowStoreStub
 
 
 class Connection:
@@ -26,6 +28,7 @@ class Connection:
         self,
         target: str | None = None,
         *,
+        tls: Tls | None = None,
         channel: grpc.Channel | None = None,
         bucket: str = "",
         timeout: float | None = 30.0,
@@ -35,8 +38,8 @@ class Connection:
         """Connects at the first call.
 
         Args:
-            target: Where the server is, as gRPC names it, without encryption. None = 127.0.0.1:50051. This version
-                makes no channels with TLS: give one as `channel`.
+            target: Where the server is, as gRPC names it. None = 127.0.0.1:50051.
+            tls: How the connection is encrypted, and how the client says who it is. None = without encryption.
             channel: A channel to use instead. It remains its owner's to close, and has the options that its owner gave
                 it: without the service config, none of its calls is tried again.
             bucket: The bucket of calls that name none. Empty = the server's first.
@@ -48,15 +51,13 @@ class Connection:
                 may change; it should not take long. Without TLS whoever is on the way can read it. None = none.
 
         Raises:
-            TypeError: Both `target` and `channel` were given.
+            TypeError: Both `channel` and one of `target` and `tls` were given.
+            OSError: A file for TLS cannot be read.
+            ValueError: A file for TLS does not hold what it should; the error names it.
         """
-        if target is not None and channel is not None:
-            raise TypeError("give a target or a channel, not both")
-        self._owned_channel = None
-        if channel is None:
-            channel = grpc.insecure_channel(target or _channel.TARGET_DEFAULT, options=_channel.options(retry=retry))
-            self._owned_channel = channel
-        self._open_stub = WorkflowStoreStub(carrying(channel, token))
+        if channel is not None and (target is not None or tls is not None):
+            raise TypeError("give a channel, or a target and tls, not both")
+        self._channels = Channels(target, tls, channel, token, retry=retry)
         self._closed = False
         self._bucket = bucket
         self._timeout = timeout
@@ -71,16 +72,17 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Closes the channel, which ends the calls under way, unless it was given. May be called again."""
+        """Closes the connection, which ends the calls under way, unless a channel was given. May be called again."""
         self._closed = True
-        if self._owned_channel is not None:
-            self._owned_channel.close()
+        self._channels.close()
 
-    @property
-    def _stub(self) -> WorkflowStoreStub:
+    @contextmanager
+    def _calling(self, *, write: bool) -> Iterator[Stub]:
+        """The stub for one call, whose failure is raised as a WorkflowStoreError; `write` tells whether it writes."""
         if self._closed:
             raise RuntimeError("the client is closed")
-        return self._open_stub
+        with self._channels.stub() as stub, mapped_errors(write=write):
+            yield stub
 
     def _bucket_or(self, bucket: str | None) -> str:
         return self._bucket if bucket is None else bucket
@@ -89,14 +91,19 @@ class Connection:
         return _channel.deadline(self._timeout if timeout is None else timeout)
 
     def _resumed(
-        self, method: "grpc.UnaryStreamMultiCallable[Request, Reply]", resumption: Resumption[Request, Reply]
+        self,
+        method: "Callable[[Stub], grpc.UnaryStreamMultiCallable[Request, Reply]]",
+        resumption: Resumption[Request, Reply],
     ) -> Generator[Reply, None, None]:
         while True:
-            call = method(resumption.request(), timeout=resumption.timeout())
             try:
-                with mapped_errors(write=False):
-                    for reply in call:
-                        yield resumption.received(reply)
+                with self._calling(write=False) as stub:
+                    call = method(stub)(resumption.request(), timeout=resumption.timeout())
+                    try:
+                        for reply in call:
+                            yield resumption.received(reply)
+                    finally:
+                        call.cancel()  # ends the call when the iteration is left early, and else does nothing
                 return
             except WorkflowStoreError as error:
                 if resumption.complete:
@@ -104,8 +111,6 @@ class Connection:
                 pause_seconds = resumption.pause_seconds(error)
                 if pause_seconds is None:
                     raise
-            finally:
-                call.cancel()  # ends the call when the iteration is left early, and else does nothing
             time.sleep(pause_seconds)
             if self._closed:
                 raise WorkflowStoreError("the client was closed during the call", code="CANCELLED")

@@ -15,7 +15,6 @@ from workflowstore.client._results import ListChunk, WorkflowCount
 from workflowstore.client._resume import ListResumption, WatchResumption
 from workflowstore.client._selection import OrderBy, WorkflowFilter
 from workflowstore.client._state import Consistency, WorkflowState, WorkflowView
-from workflowstore.client._status import mapped_errors
 from workflowstore.client._sync_connection import Connection
 from workflowstore.client.errors import MalformedEntry, WorkflowStoreError
 from workflowstore.v1.workflow_store_pb2 import ListRequest, ListResponse, WatchRequest
@@ -157,8 +156,8 @@ class QueryCalls(Connection):
             filter, by_status, by_label, self._bucket_or(bucket), min_revision, consistency
         )
         self._told.ask_no_less(request)
-        with self._told.reading(request.bucket), mapped_errors(write=False):
-            reply = self._stub.Count(request, timeout=self._deadline(timeout))
+        with self._told.reading(request.bucket), self._calling(write=False) as stub:
+            reply = stub.Count(request, timeout=self._deadline(timeout))
         self._told.note(request.bucket, reply.store_revision)
         return _replies.counted(reply)
 
@@ -229,7 +228,7 @@ class QueryCalls(Connection):
 
     def _listed(self, request: ListRequest, timeout: float | None) -> Generator[ListResponse, None, None]:
         resumption = ListResumption(request, _channel.deadline(timeout), time.monotonic, random.random)
-        with closing(self._resumed(self._stub.List, resumption)) as replies:
+        with closing(self._resumed(lambda stub: stub.List, resumption)) as replies:
             self._told.ask_no_less(request)
             with self._told.reading(request.bucket):
                 for reply in replies:
@@ -245,7 +244,7 @@ class QueryCalls(Connection):
     ) -> Generator[WorkflowChange, None, None]:
         resumption = WatchResumption(request, _channel.deadline(timeout), time.monotonic, random.random)
         told = None
-        with closing(self._resumed(self._stub.Watch, resumption)) as replies:
+        with closing(self._resumed(lambda stub: stub.Watch, resumption)) as replies:
             for reply in replies:
                 self._told.note(request.bucket, reply.revision)
                 yield from _replies.changes(reply, view)

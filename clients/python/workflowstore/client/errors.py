@@ -34,7 +34,8 @@ A failure without a reason (it never reached the service), or with one that this
 gRPC code:
 
     INVALID_ARGUMENT     InvalidRequestError
-    UNAVAILABLE          UnavailableError, for example when nothing listens at the target
+    UNAVAILABLE          UnavailableError, for example when nothing listens at the target; where the message says that
+                         no encrypted connection could be made, TlsError, which is one
     DEADLINE_EXCEEDED    DeadlineExceededError
     any other            WorkflowStoreError, for example CANCELLED when the client is closed during the call
 
@@ -232,6 +233,10 @@ class StorageFullError(WorkflowStoreError):
 
 class UnavailableError(WorkflowStoreError):
     """The server, its storage or its index cannot answer for now. See `outcome` and `retry_after_seconds`."""
+
+
+class TlsError(UnavailableError):
+    """The connection to the server could not be encrypted as one of the two wants it. The message says what to do."""
 
 
 class DeadlineExceededError(WorkflowStoreError):

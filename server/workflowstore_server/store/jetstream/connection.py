@@ -43,6 +43,9 @@ class NatsOptions:
     credentials_file: Path | None = None
     """A `.creds` file with a user JWT and its nkey seed. None = no such credential."""
 
+    nkey_file: Path | None = None
+    """A file with the seed of an nkey (`SU...`), which is another way than `credentials_file`. None = none."""
+
     user: str | None = None
     """User name, together with `password`. None = none."""
 
@@ -80,7 +83,7 @@ class NatsOptions:
             return None
         context = ssl.create_default_context(cafile=self.tls_ca_file)
         if self.tls_certificate_file is not None:
-            context.load_cert_chain(self.tls_certificate_file, self.tls_key_file)
+            context.load_cert_chain(self.tls_certificate_file, self.tls_key_file, _no_password)
         return context
 
 
@@ -117,7 +120,6 @@ class OwnedConnection:
         self._options = options
         self._addresses = addresses
         self._name = name
-        self._tls = options.tls_context()
         self._link: Link | None = None
         self._client: Client | None = None
         self._lost = asyncio.Event()
@@ -189,7 +191,10 @@ class OwnedConnection:
             else:
                 self._hear(_words(error))
 
+        # All are read anew each time: they are renewed by replacing the files.
         _check_credentials(options.credentials_file)
+        _check_nkey(options.nkey_file)
+        tls = _tls_of(options)
         addresses, credential = _split(self._addresses())
         if options.user is not None and options.password is not None:
             credential = {"user": options.user, "password": options.password}
@@ -212,7 +217,8 @@ class OwnedConnection:
                     inbox_prefix=INBOX_PREFIX,
                     **credential,  # type: ignore[arg-type]
                     user_credentials=str(options.credentials_file) if options.credentials_file else None,
-                    tls=self._tls,
+                    nkeys_seed=str(options.nkey_file) if options.nkey_file else None,
+                    tls=tls,
                     error_cb=hear,
                     closed_cb=self._on_closed,
                 )
@@ -263,6 +269,35 @@ def _check_credentials(file: Path | None) -> None:
             raise CannotConnect(f"{file} is no credentials file: it has no user JWT")
     except OSError as error:
         raise CannotConnect(f"cannot read {file}: {error.strerror}") from error
+
+
+def _check_nkey(file: Path | None) -> None:
+    """Refuse a file that holds something else: the nkeys library says no more than that."""
+    if file is None:
+        return
+    import nkeys
+
+    try:
+        nkeys.from_seed(bytearray(file.read_bytes().strip())).wipe()
+    except OSError as error:
+        raise CannotConnect(f"cannot read {file}: {error.strerror}") from error
+    except Exception as error:
+        # It also lets through what base64 and its own cryptography raise, with the seed in the words of some.
+        raise CannotConnect(f"{file} is not the seed of an nkey, which is one line that begins with SU") from error
+
+
+def _tls_of(options: NatsOptions) -> ssl.SSLContext | None:
+    try:
+        return options.tls_context()
+    except OSError as error:  # ssl.SSLError is one
+        files = (options.tls_ca_file, options.tls_certificate_file, options.tls_key_file)
+        named = ", ".join(str(file) for file in files if file is not None)
+        raise CannotConnect(f"cannot use {named} for TLS: {_words(error)}") from error
+
+
+def _no_password() -> str:
+    # Else OpenSSL would ask for it on the terminal.
+    raise CannotConnect("the private key has a password; give one without")
 
 
 async def _dispose(client: Client) -> None:

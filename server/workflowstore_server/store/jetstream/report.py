@@ -58,14 +58,17 @@ async def condition(connection: OwnedConnection) -> tuple[str, int]:
     return write_error, msgspec.json.decode(usage.data)["data"]["storage"]
 
 
-async def over_monitor(url: str) -> ServerReport:
+async def over_monitor(url: str, options: NatsOptions) -> ServerReport:
     """Ask a server through its monitoring endpoint, such as `http://127.0.0.1:8222`.
+
+    The certificate of one with `https` is checked as that of NATS itself, by what `options` name.
 
     Raises: OSError when it does not answer, ValueError when it answers something else.
     """
 
     def fetch() -> bytes:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/varz", timeout=5) as response:  # noqa: S310 (config checks it)
+        where, tls = f"{url.rstrip('/')}/varz", options.tls_context()
+        with urllib.request.urlopen(where, timeout=5, context=tls) as response:  # noqa: S310 (config checks it)
             body: bytes = response.read()
             return body
 
