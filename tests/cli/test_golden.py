@@ -24,7 +24,8 @@ SERVE = [
     "--atomic-batches/--no-atomic-batches", "--index", "--index-wait-seconds", "--retention", "--delete-markers-kept",
     "--nats-url", "--nats-creds", "--nats-tls-ca", "--nats-tls-cert",
     "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--reflection/--no-reflection",
-    "--calls-max", "--lists-max", "--watches-max", "--drain-seconds", "--log-format", "--log-level", "--config",
+    "--calls-max", "--lists-max", "--watches-max", "--drain-seconds", "--metrics-listen", "--access-log",
+    "--log-format", "--log-level", "--config",
 ]  # fmt: skip
 FRESH = ["--consistency", "--min-revision"]
 GOLDEN = {

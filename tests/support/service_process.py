@@ -18,8 +18,9 @@ class ServiceProcess:
     def __init__(self, folder: Path, *options: str, ready: bool = True) -> None:
         self._log_file = folder / f"log-{len(list(folder.glob('log-*')))}"
         with self._log_file.open("wb") as log:
+            own = ("--listen", "127.0.0.1:0", "--metrics-listen", "off")
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "workflowstore_server", "serve", "--listen", "127.0.0.1:0", *options],
+                [sys.executable, "-m", "workflowstore_server", "serve", *own, *options],
                 env=ENVIRONMENT,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -22,6 +22,7 @@ from workflowstore_server.config.settings import (
 from workflowstore_server.embedded.server import EmbeddedOptions
 from workflowstore_server.index import IndexOptions, RetentionOptions
 from workflowstore_server.model.state import WorkflowStatus
+from workflowstore_server.service.access_log import Logged
 from workflowstore_server.service.calls import CallOptions
 from workflowstore_server.service.server import ServiceOptions
 from workflowstore_server.store.jetstream.bucket import BucketOptions
@@ -30,6 +31,7 @@ from workflowstore_server.store.jetstream.connection import NatsOptions
 BUCKET_NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1"})
 FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
+OFF: Final = "off"
 CLIENT_VARIABLES: Final = frozenset({"WORKFLOWSTORE_ADDRESS", "WORKFLOWSTORE_CONFIG"})
 
 
@@ -52,6 +54,10 @@ class Config:
     index: IndexOptions
     retention: RetentionOptions
     embedded: EmbeddedOptions
+    metrics_listen: str | None
+    """HOST:PORT for metrics. None = they are told to nobody."""
+    traces: bool
+    """Whether the variables of OpenTelemetry ask for traces."""
     log_format: str
     log_level: str
 
@@ -80,7 +86,21 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], file: Path
         else:
             values[setting.key] = setting.default
     _check_combination(values, given)
-    return _compose(values)
+    return _compose(values, traces=_asks_for_traces(environment))
+
+
+def _asks_for_traces(environment: Mapping[str, str]) -> bool:
+    """Whether the standard variables of OpenTelemetry say that traces are to be sent, and where to."""
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    if exporter := environment.get("OTEL_TRACES_EXPORTER", "").strip():
+        return exporter == "otlp"
+    return any(environment.get(name) for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+
+
+def _is_address(text: str) -> bool:
+    host, colon, port = text.rpartition(":")
+    return bool(host and colon and port.isdecimal() and int(port) < 65536)
 
 
 def _read(file: Path) -> dict[str, object]:
@@ -211,9 +231,10 @@ def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
     for bucket in values["bucket"]:
         if not BUCKET_NAME.fullmatch(bucket):
             raise ConfigurationError(f"--bucket: {bucket!r} is no bucket name; use letters, digits, '_' and '-'")
-    host, colon, port = values["listen"].rpartition(":")
-    if not (host and colon and port.isdecimal() and int(port) < 65536):
+    if not _is_address(values["listen"]):
         raise ConfigurationError(f"--listen: {values['listen']!r} is not HOST:PORT")
+    if values["metrics_listen"] != OFF and not _is_address(values["metrics_listen"]):
+        raise ConfigurationError(f"--metrics-listen: {values['metrics_listen']!r} is neither HOST:PORT nor {OFF}")
     for url in values["nats_url"]:
         if urlsplit(url).scheme not in {"nats", "tls"}:
             raise ConfigurationError("--nats-url: give nats://HOST:PORT or tls://HOST:PORT")
@@ -224,7 +245,7 @@ def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
             raise ConfigurationError(f"--{key.replace('_', '-')}: there is no file {values[key]}")
 
 
-def _compose(values: Mapping[str, Any]) -> Config:
+def _compose(values: Mapping[str, Any], *, traces: bool) -> Config:
     return Config(
         buckets=values["bucket"],
         bucket=BucketOptions(values["create_buckets"], values["history"], values["replicas"], values["atomic_batches"]),
@@ -233,6 +254,7 @@ def _compose(values: Mapping[str, Any]) -> Config:
             values["reflection"],
             values["drain_seconds"],
             CallOptions(values["calls_max"], values["lists_max"], values["watches_max"]),
+            logged=Logged(values["access_log"]),
         ),
         nats=NatsOptions(
             credentials_file=values["nats_creds"],
@@ -250,6 +272,8 @@ def _compose(values: Mapping[str, Any]) -> Config:
         ),
         retention=RetentionOptions(values["retention"] or {}),
         embedded=EmbeddedOptions(values["nats_server"], values["data_bytes_max"]),
+        metrics_listen=None if values["metrics_listen"] == OFF else values["metrics_listen"],
+        traces=traces,
         log_format=values["log_format"],
         log_level=values["log_level"],
     )

@@ -14,10 +14,12 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from workflowstore.v1 import workflow_store_pb2
 from workflowstore.v1.workflow_store_pb2_grpc import add_WorkflowStoreServicer_to_server
 from workflowstore_server.index import Index
+from workflowstore_server.service.access_log import AccessLog, Logged
 from workflowstore_server.service.boundary import Boundary
 from workflowstore_server.service.calls import CallOptions, Calls
 from workflowstore_server.service.connections import ConnectionOptions, channel_options
 from workflowstore_server.service.health import HealthServicer
+from workflowstore_server.service.observed import CallTracer, Observed
 from workflowstore_server.service.servicer import Servicer
 
 SERVICE: Final = workflow_store_pb2.DESCRIPTOR.services_by_name["WorkflowStore"].full_name
@@ -51,11 +53,20 @@ class ServiceOptions:
     calls: CallOptions = field(default_factory=CallOptions)
     connections: ConnectionOptions = field(default_factory=ConnectionOptions)
 
+    logged: Logged = Logged.SAMPLED
+    """Which calls get a line in the log."""
+
 
 class Service:
     """The gRPC server over a servicer."""
 
-    def __init__(self, servicer: Servicer, indexes: Mapping[str, Index], options: ServiceOptions) -> None:
+    def __init__(
+        self,
+        servicer: Servicer,
+        indexes: Mapping[str, Index],
+        options: ServiceOptions,
+        tracer: CallTracer | None = None,
+    ) -> None:
         """Take the address, without answering on it yet.
 
         Raises: AddressNotAvailable.
@@ -65,8 +76,11 @@ class Service:
         self._indexes = indexes
         self._server = grpc.aio.server(options=channel_options(options.connections))
         self._calls = Calls(options.calls)
+        self.observed = Observed(self._calls, AccessLog(options.logged), tracer)
+        """What is noted of its calls."""
         self._watching_over: asyncio.Task[None] | None = None
-        add_WorkflowStoreServicer_to_server(servicer, Boundary(self._server, self._calls))  # type: ignore[arg-type]
+        boundary = Boundary(self._server, self._calls, self.observed)
+        add_WorkflowStoreServicer_to_server(servicer, boundary)  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if options.reflection:
             _add_reflection(self._server)

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import nats.errors
 from nats.aio.client import Client
 
+from workflowstore_server.store.figures import NatsFigures
 from workflowstore_server.store.jetstream.link import Link, NotSentError
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class BorrowedConnection:
     """A link over somebody else's nats-py client, which stays open and keeps its own ways of reconnecting."""
 
     def __init__(self, client: Client) -> None:
-        self.link = Link(client, NatsOptions().request_timeout_seconds)
+        self.link = Link(client, NatsOptions().request_timeout_seconds, NatsFigures())
 
 
 class OwnedConnection:
@@ -113,6 +114,8 @@ class OwnedConnection:
         self._client: Client | None = None
         self._lost = asyncio.Event()
         self._discovered: list[str] = []
+        self.figures = NatsFigures()
+        """What is counted of it, over all the links that it has had."""
 
     @property
     def link(self) -> Link:
@@ -160,6 +163,7 @@ class OwnedConnection:
             try:
                 await self._connect()
             except CannotConnect as error:
+                self.figures.attempts_failed += 1
                 log.warning("cannot connect to NATS: %s", error)
                 await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 (spreads load, hides nothing)
                 wait = min(wait * 2, self._options.reconnect_wait_seconds_max)
@@ -217,12 +221,15 @@ class OwnedConnection:
         connecting = False
         self._client = client
         self._discovered = [address.geturl() for address in client.discovered_servers]
-        link = Link(client, options.request_timeout_seconds)
+        link = Link(client, options.request_timeout_seconds, self.figures)
         await link.open()
         self._link = link
+        self.figures.connected = True
+        self.figures.connections_made += 1
 
     async def _on_closed(self) -> None:
         link, self._link = self._link, None
+        self.figures.connected = False
         if link is not None:
             link.lost()
         self._lost.set()
