@@ -33,7 +33,7 @@ class Server:
 async def serving(*options: str, program: str | None = None) -> AsyncIterator[Server]:
     """A server with these options on a free loopback port. `program` is a module to run instead of its command line."""
     module = (program,) if program is not None else ("workflowstore_server", "serve")
-    command = [sys.executable, "-m", *module, "--listen", "127.0.0.1:0", *options]
+    command = [sys.executable, "-m", *module, "--listen", "127.0.0.1:0", "--metrics-listen", "off", *options]
     async with processes.running(command) as process:
         address = (await processes.next_line(process)).split()[-1]
         yield Server(address, process.pid, processes.child_of(process.pid, "nats-server"), process)

@@ -58,8 +58,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
     """Starts servers over one data directory, and ends those that the test leaves."""
     servers: list[ServiceProcess] = []
 
-    def start(*options: str) -> ServiceProcess:
-        servers.append(ServiceProcess(tmp_path, "--data-dir", str(tmp_path / "data"), *options))
+    def start(*options: str, ready: bool = True) -> ServiceProcess:
+        servers.append(ServiceProcess(tmp_path, "--data-dir", str(tmp_path / "data"), *options, ready=ready))
         return servers[-1]
 
     yield start
@@ -87,8 +87,8 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
     """Makes configurations as flags would."""
 
     def configured(**flags: Any) -> Config:
-        flags = {"listen": "127.0.0.1:0", "data_dir": str(tmp_path / "data"), "drain_seconds": 2.0} | flags
-        return sources.load(flags, {}, None)
+        own = {"listen": "127.0.0.1:0", "metrics_listen": "off", "data_dir": str(tmp_path / "data")}
+        return sources.load({**own, "drain_seconds": 2.0, **flags}, {}, None)
 
     return configured
 

@@ -43,12 +43,23 @@ def test_the_bare_install_pulls_neither_nats_nor_the_command_line(wheel: zipfile
     bare = {re.split(r"[<>=;]", line)[0] for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line}
 
     assert bare == {"grpcio", "protobuf", "googleapis-common-protos"}
-    assert set(metadata.get_all("Provides-Extra", [])) == {"cli", "server"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"cli", "otel", "server"}
 
 
 def test_the_client_imports_with_its_own_dependencies_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
-    blocked = ["nats", "msgspec", "click", "rich", "grpc_status", "grpc_health", "grpc_reflection", "uvloop"]
+    blocked = [
+        "nats",
+        "msgspec",
+        "click",
+        "rich",
+        "grpc_status",
+        "grpc_health",
+        "grpc_reflection",
+        "uvloop",
+        "prometheus_client",
+        "opentelemetry",
+    ]
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         f"sys.modules.update(dict.fromkeys({blocked!r}))\n"

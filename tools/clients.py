@@ -20,7 +20,7 @@ TOOLCHAINS = {"go": ("go",), "typescript": ("node", "npm"), "java": ("java", "mv
 """The languages, and the programs that each needs."""
 
 SERVER = (
-    *(sys.executable, "-m", "workflowstore_server", "serve", "--listen", "127.0.0.1:0"),
+    *(sys.executable, "-m", "workflowstore_server", "serve", "--listen", "127.0.0.1:0", "--metrics-listen", "off"),
     *("--bucket", "conformance", "--bucket", "other", "--history", "5", "--atomic-batches"),
 )
 """The server that the cases expect, see clients/conformance/README.md."""

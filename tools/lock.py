@@ -12,7 +12,7 @@ OPTIONS = (
     "--no-emit-find-links", "--no-emit-package=workflowstore", "--quiet",
 )  # fmt: skip
 SOURCES = {
-    "dev": ("pyproject.toml", "--extra=server", "--group=dev"),
+    "dev": ("pyproject.toml", "--extra=server", "--extra=otel", "--group=dev"),
     "fuzz": ("pyproject.toml", "--extra=server", "--group=fuzz"),
     "server": ("pyproject.toml", "--extra=server"),
     "build": ("--group=build",),

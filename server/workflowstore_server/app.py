@@ -28,8 +28,11 @@ from workflowstore_server.model.errors import (
     StoreError,
 )
 from workflowstore_server.model.state import Durability, Room
+from workflowstore_server.service import metrics
 from workflowstore_server.service.access import CannotReadAccess
 from workflowstore_server.service.connections import open_files
+from workflowstore_server.service.metrics_server import CannotListen, MetricsServer
+from workflowstore_server.service.observed import CallTracer
 from workflowstore_server.service.server import AddressNotAvailable, Service
 from workflowstore_server.service.servicer import About, Servicer
 from workflowstore_server.service.transport import CertificatesUnusable
@@ -58,6 +61,18 @@ which an index is built, to find nothing."""
 SWITCH_SECONDS: Final = 0.001
 """How long a thread waits for the interpreter's lock before it asks for it: the index's threads wait once for each
 statement, and Python's own 5 ms made building an index take a fifth longer."""
+
+
+_CANNOT: Final = (
+    AddressNotAvailable,
+    CannotConnect,
+    CannotListen,
+    CannotReadAccess,
+    DataDirectoryInUse,
+    EmbeddedServerFailed,
+    StoreError,
+)
+"""Why the parts of a server cannot be started."""
 
 
 class CannotServe(Exception):
@@ -147,18 +162,29 @@ async def running(config: Config) -> AsyncIterator[Service]:
                 _claim(config, stack)
             watch, system = await _watch_disk(config, embedded, stack) if embedded is not None else (None, None)
             stores = await _open_stores(config, connection, watch, stack)
-            indexes = {bucket: Index(store, config.index, config.retention) for bucket, store in stores.items()}
+            tracer = _trace(stack) if config.traces else None
+            indexes = {bucket: Index(store, config.index, config.retention, tracer) for bucket, store in stores.items()}
 
             def about() -> About:
                 version = next(iter(stores.values())).nats_server_version or server_report.version
                 return About(__version__, version, embedded is not None, server_report.durability)
 
-            service = Service(Servicer(stores, indexes, about, time.time_ns), indexes, config.service)
+            service = Service(Servicer(stores, indexes, about, time.time_ns), indexes, config.service, tracer)
+            if config.metrics_listen is not None:
+                kept = embedded is not None or config.index.directory is not None
+                sources = metrics.Sources(
+                    about,
+                    service.observed,
+                    connection.figures,
+                    lambda: {bucket: store.fill for bucket, store in stores.items()},
+                    indexes,
+                    embedded,
+                    config.data_directory if kept else None,
+                )
+                _tell_metrics(config.metrics_listen, sources, stack)
         except CertificatesUnusable as error:
             raise CannotServe(f"cannot listen with TLS: {error}") from error
-        except (
-            AddressNotAvailable, CannotConnect, CannotReadAccess, DataDirectoryInUse, EmbeddedServerFailed, StoreError,
-        ) as error:  # fmt: skip
+        except _CANNOT as error:
             raise CannotServe(_words(error)) from error
         async with asyncio.TaskGroup() as keepers:
             tasks = [keepers.create_task(connection.keep()), keepers.create_task(_tell_readiness(service, indexes))]
@@ -166,6 +192,7 @@ async def running(config: Config) -> AsyncIterator[Service]:
             tasks += [keepers.create_task(index.janitor.run()) for index in indexes.values()]
             if embedded is not None and watch is not None and system is not None:
                 tasks += [keepers.create_task(keep()) for keep in (embedded.keep, system.keep, watch.run)]
+                tasks.append(keepers.create_task(_watch_embedded(embedded, connection)))
             try:
                 await service.start()
                 yield service
@@ -268,6 +295,31 @@ async def _open_stores(
         await store.open()
         stack.push_async_callback(store.close)
     return stores
+
+
+def _trace(stack: AsyncExitStack) -> CallTracer | None:
+    try:
+        # Most servers are not traced, and need not have what that takes.
+        from workflowstore_server.service.tracing import Tracing
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        log.warning('OTEL_* variables ask for traces; they take: pip install "workflowstore[otel]"')
+        return None
+    tracing = Tracing()
+    stack.push_async_callback(tracing.close)
+    return tracing
+
+
+def _tell_metrics(listen: str, sources: metrics.Sources, stack: AsyncExitStack) -> None:
+    server = MetricsServer(listen, metrics.registry(sources))
+    stack.callback(server.close)
+    log.info("metrics are at http://%s/metrics", server.address)
+
+
+async def _watch_embedded(embedded: EmbeddedServer, connection: OwnedConnection) -> None:
+    user = embedded.system_user
+    await report.watch(lambda: embedded.address, user.user, user.password, connection.figures)
 
 
 async def _tell_readiness(service: Service, indexes: Mapping[str, Index]) -> None:

@@ -34,7 +34,7 @@ class Server:
         self.log_file = cwd / "log"
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*COMMAND, "serve", "--listen", "127.0.0.1:0", *options],
+                [*COMMAND, "serve", "--listen", "127.0.0.1:0", "--metrics-listen", "off", *options],
                 cwd=cwd,
                 env=ENVIRONMENT | (environment or {}),
                 stdout=subprocess.PIPE,

@@ -30,7 +30,8 @@ SERVE = [
     "--nats-url", "--nats-creds", "--nats-nkey", "--nats-tls-ca", "--nats-tls-cert",
     "--nats-tls-key", "--nats-monitor-url", "--nats-server", "--data-bytes-max", "--disk-reserve-bytes",
     "--auth-tokens", "--auth-policy", "--reflection/--no-reflection",
-    "--calls-max", "--lists-max", "--watches-max", "--drain-seconds", "--log-format", "--log-level", "--config",
+    "--calls-max", "--lists-max", "--watches-max", "--drain-seconds", "--metrics-listen", "--access-log",
+    "--log-format", "--log-level", "--config",
 ]  # fmt: skip
 FRESH = ["--consistency", "--min-revision"]
 GOLDEN = {

@@ -1,5 +1,6 @@
 """The forms of the log."""
 
+import contextvars
 import json
 import logging
 import warnings
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from workflowstore_server.cli import logs
+from workflowstore_server.model import current_call
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +68,26 @@ def test_warnings_are_logged(capsys) -> None:
         logs.set_up("json", "warning")
         warnings.warn("careful", stacklevel=1)
     assert "careful" in json.loads(capsys.readouterr().err)["message"]
+
+
+class _Call:
+    call_id = "order-42"
+    tracer = None
+
+
+def _log_during_a_call() -> None:
+    current_call.work_for(_Call())
+    logging.getLogger("a").warning("late", extra={"facts": {"duration_ms": 1.5}})
+
+
+def test_a_line_that_is_about_a_call_names_it(capsys) -> None:
+    logs.set_up("human", "info")
+    contextvars.copy_context().run(_log_during_a_call)
+    logs.set_up("json", "info")
+    contextvars.copy_context().run(_log_during_a_call)
+    logging.getLogger("a").warning("of no call")
+    human, *lines = capsys.readouterr().err.splitlines()
+    during, other = [json.loads(line) for line in lines]
+    assert human.endswith("late [call order-42]")
+    assert (during["call_id"], during["duration_ms"]) == ("order-42", 1.5)
+    assert "call_id" not in other

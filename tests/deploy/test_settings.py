@@ -12,10 +12,6 @@ from workflowstore_server.config import sources
 from workflowstore_server.config.settings import SETTINGS
 
 FOLDER = ROOT / "deploy"
-NOT_YET = {"LISTEN_TLS_CERT", "LISTEN_TLS_KEY", "LISTEN_TLS_CLIENT_CA", "AUTH_TOKENS", "AUTH_POLICY", "METRICS_LISTEN",
-           "TLS_CA", "TLS_CERT", "TLS_KEY"}  # fmt: skip
-"""Names without their prefix that are settled, and that the server has no settings for yet."""
-
 KNOWN = {setting.variable for setting in SETTINGS} | sources.CLIENT_VARIABLES
 COMPOSED = [service["environment"] for name, service in described()["services"].items() if name.startswith("server-")]
 IN_KUBERNETES = yaml.safe_load((FOLDER / "kubernetes/settings.yaml").read_text())["data"]
@@ -27,29 +23,19 @@ def test_every_variable_that_is_named_is_one_that_there_is() -> None:
     named = {name for file in files for name in re.findall(r"\bWORKFLOWSTORE_[A-Z0-9_]*[A-Z0-9]\b", file.read_text())}
     named |= set(re.findall(r"\bWORKFLOWSTORE_[A-Z0-9_]*[A-Z0-9]\b", (ROOT / "Dockerfile").read_text()))
     assert named
-    assert not {name for name in named - KNOWN if name.removeprefix("WORKFLOWSTORE_") not in NOT_YET}
-
-
-def take(variables: dict[str, str]) -> None:
-    """Have the server read them, as far as it can yet."""
-    known = {name: value for name, value in variables.items() if name in KNOWN}
-    # Without all that is to protect it, it would be refused.
-    flags = {"insecure": True} if known != variables and "WORKFLOWSTORE_INSECURE" in KNOWN else {}
-    sources.load(flags, known, None)
+    assert not named - KNOWN
 
 
 @pytest.mark.parametrize("variables", [*COMPOSED, IN_KUBERNETES], ids=["server-1", "server-2", "kubernetes"])
 def test_the_server_takes_the_variables(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     # The files that they name are where it will run.
     monkeypatch.setattr("pathlib.Path.is_file", lambda _: True)
-    take(variables)
+    sources.load({}, variables, None)
 
 
 def test_the_server_takes_the_file_for_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pathlib.Path.is_file", lambda _: True)
-    names = {name: f"WORKFLOWSTORE_{name.replace('-', '_').upper()}" for name in IN_SYSTEMD}
-    assert set(names.values()) <= KNOWN | {f"WORKFLOWSTORE_{name}" for name in NOT_YET}
-    take({names[name]: value for name, value in IN_SYSTEMD.items()})
+    sources.load({}, {}, FOLDER / "systemd/workflowstore.toml")
 
 
 def test_nothing_that_listens_for_others_is_open_to_everybody() -> None:

@@ -22,8 +22,10 @@ from workflowstore.v1 import workflow_store_pb2 as pb
 from workflowstore.v1.workflow_store_pb2_grpc import add_WorkflowStoreServicer_to_server
 from workflowstore_server.index import Index, IndexOptions
 from workflowstore_server.model.state import Durability
+from workflowstore_server.service.access_log import AccessLog, Logged
 from workflowstore_server.service.boundary import Boundary
 from workflowstore_server.service.calls import CallOptions, Calls
+from workflowstore_server.service.observed import Observed
 from workflowstore_server.service.server import Service, ServiceOptions
 from workflowstore_server.service.servicer import About, Servicer
 from workflowstore_server.store import StateStore
@@ -142,7 +144,8 @@ class Direct:
         index = await self._stack.enter_async_context(Index(self.store, IndexOptions()).following())
         self._handlers = _Handlers()
         servicer = Servicer({BUCKET: self.store}, {BUCKET: index}, about, lambda: 0)
-        boundary = Boundary(self._handlers, Calls(CallOptions()), (BUCKET,), None)  # type: ignore[arg-type]
+        calls = Calls(CallOptions())
+        boundary = Boundary(self._handlers, calls, Observed(calls, AccessLog(Logged.OFF), None), (BUCKET,), None)  # type: ignore[arg-type]
         add_WorkflowStoreServicer_to_server(servicer, boundary)  # type: ignore[arg-type]
         self._handler = {method: self._handlers.of(method) for method in METHODS}
 

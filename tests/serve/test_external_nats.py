@@ -341,7 +341,8 @@ def test_a_file_that_is_no_credentials_file_is_told(start: Start, tmp_path: Path
         "cut off": valid[:100],
     }
     (tmp_path / "user.creds").write_text(texts[flaw])
-    command = (sys.executable, "-m", "workflowstore_server", "serve", "--listen", "127.0.0.1:0")
+    own = ("--listen", "127.0.0.1:0", "--metrics-listen", "off")
+    command = (sys.executable, "-m", "workflowstore_server", "serve", *own)
 
     ended = subprocess.run(
         [*command, "--nats-url", server.url, "--nats-creds", str(tmp_path / "user.creds")],

@@ -90,6 +90,8 @@ class World:
         """Make a call, and return its reply or the list of its messages."""
         if identity is not None:
             metadata["authorization"] = f"Bearer {self.of[identity]}"
+        # Else each call is told another id.
+        metadata["x-request-id"] = "test"
         call = getattr(WorkflowStoreStub(self.channel), method)(request, metadata=tuple(metadata.items()))
         if method == "Watch":
             return [await call.read()]

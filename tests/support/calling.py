@@ -16,6 +16,7 @@ class Caller:
     """The generated stubs over a real channel."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
         self.stub = WorkflowStoreStub(channel)
         self.health = health_pb2_grpc.HealthStub(channel)
 

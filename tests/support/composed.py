@@ -20,18 +20,12 @@ from support.documents import ROOT
 from support.nats_server import PROGRAM
 from support.service_process import ServiceProcess
 from support.waiting import until
-from workflowstore_server.config.settings import SETTINGS
 
 COMPOSE: Final = ROOT / "deploy/compose.yaml"
 SECONDS_MAX: Final = 30
 
 PORTS: Final = {"nats": (4222, 6222), "server": (50051,), "load": (50051,)}
 """What the services listen on, by the first word of their names."""
-
-NOT_YET: Final = () if any(setting.name == "listen-tls-cert" for setting in SETTINGS) else (
-    "WORKFLOWSTORE_LISTEN_TLS_", "WORKFLOWSTORE_TLS_",
-)  # fmt: skip
-"""Variables that the server has no settings for yet. Without them the load balancer speaks to it without TLS."""
 
 
 def described() -> dict[str, Any]:
@@ -67,8 +61,6 @@ class Composed:
     def start_server(self, name: str) -> None:
         """Start one with the variables of its service, and wait until it listens."""
         environment = {key: self._here(name, value) for key, value in self._services[name]["environment"].items()}
-        for not_yet in [key for key in environment if key.startswith(NOT_YET)]:
-            del environment[not_yet]
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         environment["WORKFLOWSTORE_DATA_DIR"] = str(folder / "data")
@@ -118,8 +110,6 @@ class Composed:
         here |= {"/run/secrets": str(self.certificates), '"/data"': f'"{self._folder / name}"'}
         for documented, actual in here.items():
             text = text.replace(documented, actual)
-        if NOT_YET:
-            text = re.sub(r"proto h2 ssl .* verify required|sni str.*|tcp-check connect ssl.*", "proto h2", text)
         return text
 
     def _start(self, name: str, *command: str | Path) -> None:

@@ -100,7 +100,7 @@ def reader_of(directory: Path, serve: str) -> Iterator[Reader]:
     reader = Reader(home, environment, {"nats://127.0.0.1:4222": nats_server.url})
     with (directory / "log").open("wb") as log:
         serving = subprocess.Popen(
-            ["bash", "-c", f"exec {reader._here(serve)} --listen 127.0.0.1:0"],
+            ["bash", "-c", f"exec {reader._here(serve)} --listen 127.0.0.1:0 --metrics-listen off"],
             cwd=home, env=environment, stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
     assert serving.stdout is not None
@@ -108,7 +108,7 @@ def reader_of(directory: Path, serve: str) -> Iterator[Reader]:
     assert address, (directory / "log").read_text()
     # The one place where what is documented is told apart from what is here.
     environment |= {"WORKFLOWSTORE_ADDRESS": address}
-    reader.here |= {"127.0.0.1:50051": address, "127.0.0.1:50052": "127.0.0.1:0"}
+    reader.here |= {"127.0.0.1:50051": address, "127.0.0.1:50052": "127.0.0.1:0", "127.0.0.1:9465": "127.0.0.1:0"}
     yield reader
     serving.terminate()
     serving.communicate(timeout=SECONDS_MAX)
@@ -156,6 +156,7 @@ VARYING = (
     (r"127\.0\.0\.1:\d+", "ADDRESS"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?: UTC|Z)?", "TIME"),
     (r"\b\d+\.\d+\.\d+\b", "VERSION"),
+    (r"\b[0-9a-f]{32}\b", "ID"),
     (r"(--page-token )\S+", r"\1TOKEN"),
     # A time whose nanoseconds end in zeros is shorter, and so is its document.
     (r"(?i)(\b(?:document_?)?bytes\"?:?\s+\"?|\"document_bytes\":)\d+", r"\1SIZE"),

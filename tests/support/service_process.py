@@ -21,8 +21,9 @@ class ServiceProcess:
     ) -> None:
         self._log_file = folder / f"log-{len(list(folder.glob('log-*')))}"
         with self._log_file.open("wb") as log:
+            own = ("--listen", "127.0.0.1:0", "--metrics-listen", "off")
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "workflowstore_server", "serve", "--listen", "127.0.0.1:0", *options],
+                [sys.executable, "-m", "workflowstore_server", "serve", *own, *options],
                 env=ENVIRONMENT | dict(environment or {}),
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -15,13 +15,14 @@ class Failure:
         self.message = error.details()
         self.info = error_details_pb2.ErrorInfo()
         self.bad_request = error_details_pb2.BadRequest()
+        self.request_info = error_details_pb2.RequestInfo()
         self.retry_seconds: float | None = None
         status = rpc_status.from_call(error)
         for detail in status.details if status else ():
             retry = error_details_pb2.RetryInfo()
             if detail.Unpack(retry):
                 self.retry_seconds = retry.retry_delay.ToNanoseconds() / 1e9
-            _ = detail.Unpack(self.info) or detail.Unpack(self.bad_request)
+            _ = detail.Unpack(self.info) or detail.Unpack(self.bad_request) or detail.Unpack(self.request_info)
 
     @property
     def reason(self) -> str:

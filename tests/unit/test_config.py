@@ -49,6 +49,8 @@ OTHER = {
     "lists-max": "8",
     "watches-max": "9",
     "drain-seconds": "1.5",
+    "metrics-listen": "0.0.0.0:2",
+    "access-log": "all",
     "log-format": "json",
     "log-level": "debug",
 }
@@ -73,6 +75,7 @@ def test_defaults_are_those_of_the_components() -> None:
     assert config.index == IndexOptions(Path("workflowstore-data/index"))
     assert config.retention == RetentionOptions()
     assert (config.log_format, config.log_level) == ("human", "info")
+    assert (config.metrics_listen, config.traces) == ("127.0.0.1:9464", False)
 
 
 def test_every_option_of_a_component_has_a_setting_or_is_its_own() -> None:
@@ -83,6 +86,7 @@ def test_every_option_of_a_component_has_a_setting_or_is_its_own() -> None:
         "drain_seconds",
         "calls",
         "connections",  # what nobody was seen to need otherwise
+        "logged",
         "access",
         "tls",
     ]
@@ -141,6 +145,8 @@ def _values(config) -> dict[str, object]:
         "lists-max": config.service.calls.lists_max,
         "watches-max": config.service.calls.watches_max,
         "drain-seconds": config.service.drain_seconds,
+        "metrics-listen": config.metrics_listen,
+        "access-log": config.service.logged.value,
         "log-format": config.log_format,
         "log-level": config.log_level,
     }
@@ -173,6 +179,8 @@ EXPECTED = {
     "lists-max": 8,
     "watches-max": 9,
     "drain-seconds": 1.5,
+    "metrics-listen": "0.0.0.0:2",
+    "access-log": "all",
     "log-format": "json",
     "log-level": "debug",
 }
@@ -208,6 +216,29 @@ def test_a_toml_file_has_the_names_of_the_flags_and_typed_values(file) -> None:
     assert config.buckets == ("a", "b")
     assert config.bucket == BucketOptions(create=False, history=3)
     assert config.nats_urls == ("nats://a:1",)
+
+
+def test_no_metrics_are_asked_for_by_a_word() -> None:
+    assert load({"metrics_listen": "off"}, {}, None).metrics_listen is None
+    for wrong in ("9464", ":9464", "127.0.0.1:x", "127.0.0.1:65536", "Off"):
+        with pytest.raises(ConfigurationError, match=r"^--metrics-listen: .* is neither HOST:PORT nor off$"):
+            load({"metrics_listen": wrong}, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("variables", "asked"),
+    [
+        ({}, False),
+        ({"OTEL_SERVICE_NAME": "orders"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:4318"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://a:4318/v1/traces"}, True),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:4318"}, False),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "TRUE"}, False),
+    ],
+)
+def test_traces_are_asked_for_by_the_variables_of_opentelemetry(variables: dict[str, str], asked: bool) -> None:
+    assert load({}, variables, None).traces is asked
 
 
 @pytest.mark.parametrize(
@@ -266,8 +297,9 @@ def test_a_listener_that_others_reach_is_refused_without_protection(listen, file
         load({"listen": listen, **cert}, {}, None)
     assert str(without_both.value) == (
         f"--listen {listen} lets other machines in, without encryption or authentication: give --listen-tls-cert and "
-        "--listen-tls-key for encryption, --auth-policy with --auth-tokens, or --listen-tls-client-ca for authentication; "
-        "or listen on 127.0.0.1; or give --insecure where only who may do everything reaches that address"
+        "--listen-tls-key for encryption, --auth-policy with --auth-tokens, or --listen-tls-client-ca for "
+        "authentication; or listen on 127.0.0.1; or give --insecure where only who may do everything reaches that "
+        "address"
     )
     assert ", without authentication: give --auth-policy with" in str(without_authentication.value)
     load({"listen": listen, **cert, **client_ca}, {}, None)

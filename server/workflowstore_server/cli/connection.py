@@ -115,12 +115,9 @@ def _file_option(name: str, words: str) -> Callable[[Callable[..., None]], Calla
     return click.option(f"--{name}", type=kind, envvar=variable, show_envvar=True, metavar="FILE", help=words)
 
 
-def connected(
-    *, timeout_default: float | None = TIMEOUT_SECONDS_DEFAULT
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the common options, and as its first argument the Connection that they make."""
+def _options(timeout_default: float | None) -> tuple[Callable[[Callable[..., None]], Callable[..., None]], ...]:
     default = "none" if timeout_default is None else f"{timeout_default:g}"
-    options = (
+    return (
         click.option(
             "--address",
             default=ADDRESS_DEFAULT,
@@ -160,6 +157,12 @@ def connected(
         click.option("--json", "as_json", is_flag=True, help="Print JSON Lines on a terminal too."),
     )
 
+
+def connected(
+    *, timeout_default: float | None = TIMEOUT_SECONDS_DEFAULT
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the common options, and as its first argument the Connection that they make."""
+
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def with_connection(
@@ -175,7 +178,7 @@ def connected(
             tls = tls_of({name: arguments.pop(name) for name in TLS_OPTIONS})
             command(Connection(address, tls, bucket, timeout, human, token_file), **arguments)
 
-        for option in reversed(options):
+        for option in reversed(_options(timeout_default)):
             option(with_connection)
         return with_connection
 

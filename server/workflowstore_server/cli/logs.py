@@ -7,10 +7,11 @@ import time
 from datetime import UTC, datetime
 
 from workflowstore_server.cli.text import shown
+from workflowstore_server.model import current_call
 
 
 class HumanFormatter(logging.Formatter):
-    """Time in UTC, level and message, in one line; a traceback follows below."""
+    """Time in UTC, level, message and the call it is about, in one line; a traceback follows below."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
@@ -19,11 +20,15 @@ class HumanFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the name is logging's)
         # Messages quote what clients and NATS said.
         record.message = shown(record.message)
-        return super().formatMessage(record)
+        call_id = current_call.call_id()
+        return super().formatMessage(record) + (f" [call {call_id}]" if call_id else "")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message and, of an error, exception."""
+    """One JSON object a line: time (RFC 3339, UTC), level, logger and message.
+
+    Beside them `call_id` of what was done for a call, what is said of one that has ended, and `exception` of an error.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC)
@@ -33,6 +38,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if call_id := current_call.call_id():
+            line["call_id"] = call_id
+        line |= getattr(record, "facts", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:

@@ -112,6 +112,14 @@ SETTINGS: Final = (
     Setting("lists-max", "integer", "Lists, exports and histories at once.", 64, "N", 1, 100_000),
     Setting("watches-max", "integer", "Watches at once.", 4096, "N", 1, 1_000_000),
     Setting("drain-seconds", "seconds", "How long running calls may take at the stop.", 30.0, "SECONDS", 0, 3600),
+    Setting(
+        "metrics-listen", "text", "Address that tells metrics to Prometheus; off = none, port 0 picks a free one.",
+        "127.0.0.1:9464", "HOST:PORT",
+    ),
+    Setting(
+        "access-log", "choice", "Calls that get a line in the log: the server's errors, and a sample of the others.",
+        "sampled", choices=("off", "errors", "sampled", "all"),
+    ),
     Setting("log-format", "choice", "Form of the log on standard error.", "human", choices=("human", "json")),
     Setting("log-level", "choice", "Least severity logged.", "info", choices=("debug", "info", "warning", "error")),
 )  # fmt: skip

@@ -23,6 +23,7 @@ from workflowstore_server.embedded.server import EmbeddedOptions
 from workflowstore_server.index import IndexOptions, RetentionOptions
 from workflowstore_server.model.state import WorkflowStatus
 from workflowstore_server.service.access import AccessOptions
+from workflowstore_server.service.access_log import Logged
 from workflowstore_server.service.calls import CallOptions
 from workflowstore_server.service.server import ServiceOptions
 from workflowstore_server.service.transport import TlsOptions
@@ -32,6 +33,7 @@ from workflowstore_server.store.jetstream.connection import NatsOptions
 BUCKET_NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 TRUE_WORDS: Final = frozenset({"true", "yes", "on", "1"})
 FALSE_WORDS: Final = frozenset({"false", "no", "off", "0"})
+OFF: Final = "off"
 CLIENT_VARIABLES: Final = frozenset(
     VARIABLE_PREFIX + name
     for name in ("ADDRESS", "CONFIG", "TLS_CA", "TLS_CERT", "TLS_KEY", "TLS_SERVER_NAME", "TOKEN", "TOKEN_FILE")
@@ -70,6 +72,10 @@ class Config:
     index: IndexOptions
     retention: RetentionOptions
     embedded: EmbeddedOptions
+    metrics_listen: str | None
+    """HOST:PORT for metrics. None = they are told to nobody."""
+    traces: bool
+    """Whether the variables of OpenTelemetry ask for traces."""
     log_format: str
     log_level: str
 
@@ -98,10 +104,24 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str], file: Path
         else:
             values[setting.key] = setting.default
     _check_combination(values, given)
-    config = _compose(values)
+    config = _compose(values, traces=_asks_for_traces(environment))
     if not values["insecure"]:
         _check_exposure(config.service)
     return config
+
+
+def _asks_for_traces(environment: Mapping[str, str]) -> bool:
+    """Whether the standard variables of OpenTelemetry say that traces are to be sent, and where to."""
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    if exporter := environment.get("OTEL_TRACES_EXPORTER", "").strip():
+        return exporter == "otlp"
+    return any(environment.get(name) for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+
+
+def _is_address(text: str) -> bool:
+    host, colon, port = text.rpartition(":")
+    return bool(host and colon and port.isdecimal() and int(port) < 65536)
 
 
 def _read(file: Path) -> dict[str, object]:
@@ -237,9 +257,10 @@ def _check_combination(values: Mapping[str, Any], given: set[str]) -> None:
     for bucket in values["bucket"]:
         if not BUCKET_NAME.fullmatch(bucket):
             raise ConfigurationError(f"--bucket: {bucket!r} is no bucket name; use letters, digits, '_' and '-'")
-    host, colon, port = values["listen"].rpartition(":")
-    if not (host and colon and port.isdecimal() and int(port) < 65536):
+    if not _is_address(values["listen"]):
         raise ConfigurationError(f"--listen: {values['listen']!r} is not HOST:PORT")
+    if values["metrics_listen"] != OFF and not _is_address(values["metrics_listen"]):
+        raise ConfigurationError(f"--metrics-listen: {values['metrics_listen']!r} is neither HOST:PORT nor {OFF}")
     for url in values["nats_url"]:
         if urlsplit(url).scheme not in {"nats", "tls"}:
             raise ConfigurationError("--nats-url: give nats://HOST:PORT or tls://HOST:PORT")
@@ -265,7 +286,7 @@ def _check_exposure(service: ServiceOptions) -> None:
     )
 
 
-def _compose(values: Mapping[str, Any]) -> Config:
+def _compose(values: Mapping[str, Any], *, traces: bool) -> Config:
     return Config(
         buckets=values["bucket"],
         bucket=BucketOptions(
@@ -284,6 +305,7 @@ def _compose(values: Mapping[str, Any]) -> Config:
             tls=TlsOptions(values["listen_tls_cert"], values["listen_tls_key"], values["listen_tls_client_ca"])
             if values["listen_tls_cert"]
             else None,
+            logged=Logged(values["access_log"]),
         ),
         nats=NatsOptions(
             credentials_file=values["nats_creds"],
@@ -302,6 +324,8 @@ def _compose(values: Mapping[str, Any]) -> Config:
         ),
         retention=RetentionOptions(values["retention"] or {}),
         embedded=EmbeddedOptions(values["nats_server"], values["data_bytes_max"], values["disk_reserve_bytes"]),
+        metrics_listen=None if values["metrics_listen"] == OFF else values["metrics_listen"],
+        traces=traces,
         log_format=values["log_format"],
         log_level=values["log_level"],
     )

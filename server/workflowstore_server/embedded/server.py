@@ -83,6 +83,8 @@ class EmbeddedServer:
             )
         self._folder = directory.path / "nats"
         self._process: asyncio.subprocess.Process | None = None
+        self.starts = 0
+        """How often it has become ready."""
         self._log_bytes_before = 0
         """What the log held before the last start; what ended earlier runs tells nothing of this one."""
 
@@ -102,6 +104,11 @@ class EmbeddedServer:
         assert self._process is not None, "the server has been started"
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a nats-server process."""
+        return self._process is not None and self._process.returncode is None
+
     async def start(self) -> None:
         """Start it and wait until it takes connections.
 
@@ -120,6 +127,7 @@ class EmbeddedServer:
             raise EmbeddedServerFailed(
                 f"nats-server was not ready within {READY_SECONDS_MAX:.0f} s{self._story()}"
             ) from None
+        self.starts += 1
         log.info("nats-server runs at %s, process %d, data in %s", self.address, self.pid, self._folder)
 
     async def keep(self) -> None:

@@ -23,6 +23,7 @@ from workflowstore_server.index.checks import CannotMend, Lost
 from workflowstore_server.index.database import Database, DatabaseDamaged, DatabaseFailed
 from workflowstore_server.index.feed import CHANGES_MAX, Feed
 from workflowstore_server.index.schema import Entry
+from workflowstore_server.model.current_call import Tracer
 from workflowstore_server.model.errors import (
     BucketConfiguration,
     BucketRecreated,
@@ -65,8 +66,9 @@ class IndexOptions:
 class Follower:
     """Keeps the index of one bucket up to date, and owns its database."""
 
-    def __init__(self, store: StateStore, options: IndexOptions) -> None:
+    def __init__(self, store: StateStore, options: IndexOptions, tracer: Tracer | None = None) -> None:
         self._store = store
+        self._tracer = tracer
         self._path = files.database_of(options.directory, store.bucket) if options.directory is not None else None
         self._wait_seconds = options.wait_seconds
         self._database: Database | None = None
@@ -80,6 +82,11 @@ class Follower:
         """The changes that were applied to the database last, while somebody watches, and what was found to be lost."""
         self.rounds_made = 0
         """Rounds that have succeeded."""
+        self.rounds_failed = 0
+        self.builds_made = 0
+        """How often the index was built from nothing."""
+        self.round_ended_at = time.monotonic()
+        """When a round has succeeded last, or else when the follower was made."""
         self._asked = asyncio.Event()
         self._asked.set()  # the first round is made at once
         self._rounds = asyncio.Lock()
@@ -100,6 +107,11 @@ class Follower:
     def ready(self) -> bool:
         """Whether the index has caught up since it was opened or built."""
         return self._session is not None
+
+    @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return self._watchers
 
     @property
     def meta(self) -> changes.Meta:
@@ -236,6 +248,7 @@ class Follower:
             _answer(waiting, error)
             self._asked.set()
         except Exception as error:
+            self.rounds_failed += 1
             self.trouble, self._session = self._trouble_of(error), None
             if not (self.meta.complete or isinstance(error, StoreError)):
                 # An index that is being built has no journal: what was begun cannot be taken back.
@@ -249,6 +262,7 @@ class Follower:
         else:
             self.trouble, self._failure = None, ""
             self.rounds_made += 1
+            self.round_ended_at = time.monotonic()
             _answer(waiting, revision)
 
     def _trouble_of(self, error: Exception) -> StoreError:
@@ -347,6 +361,7 @@ class Follower:
         revision = database.meta.revision
         # Beyond it: the bucket was at this revision in its other past, too.
         await database.finish(revision + 1 if self._forgotten_revision is None else self._forgotten_revision)
+        self.builds_made += 1
         self.feed.restart(revision)
         self.feed.resumable_revision = database.meta.forgotten_revision
         log.info("the index of bucket %s was built in %.1f s", self._store.bucket, time.monotonic() - began)
@@ -401,7 +416,12 @@ class Follower:
     async def _write(self, database: Database, batch: Sequence[Change], entries: list[Entry], revision: int) -> None:
         """Write what one batch makes, and tell those who watch."""
         was: Was | None = {} if self._watchers else None
+        began_ns = time.time_ns()
         await database.write(partial(changes.apply, entries=entries, revision=revision, was=was))
+        # What is built anew was applied long ago, in the eyes of those who wrote it.
+        if self._tracer is not None and database.meta.complete:
+            traceparents = [change.traceparent for change in batch if change.traceparent]
+            self._tracer.applied(self._store.bucket, traceparents, began_ns)
         if self._watchers and database.meta.complete:
             self.feed.add(written.of_batch(batch, entries, was), revision)
             await self.feed.tell()

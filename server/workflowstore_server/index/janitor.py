@@ -96,8 +96,14 @@ class Janitor:
         """Whether old revisions go with a workflow."""
         self._compacts = bool(delete_marker_seconds)
         self._warned = False
+        self.passes_failed = 0
         self._failure = ""
         """The failure that the log was told of last."""
+
+    @property
+    def deleted(self) -> Mapping[WorkflowStatus, int]:
+        """How many workflows of a status have been deleted since the start."""
+        return {status: self._deleted[status] for status in self._rules}
 
     def info(self) -> RetentionInfo:
         """What is removed, and has been removed since the start."""
@@ -110,6 +116,7 @@ class Janitor:
             try:
                 left = await self.tidy()
             except Exception as error:
+                self.passes_failed += 1
                 self._complain(error)
                 pause = FAILED_PASS_SECONDS
             else:

@@ -17,6 +17,7 @@ from workflowstore_server.index.janitor import Janitor, RetentionOptions
 from workflowstore_server.index.pages import Page
 from workflowstore_server.index.query import Way
 from workflowstore_server.index.watching import NOW, Watch, WatchMessage, WatchStart
+from workflowstore_server.model.current_call import Tracer
 from workflowstore_server.model.limits import CHUNK_STATES_MAX, COUNT_GROUPS_MAX
 from workflowstore_server.model.selection import (
     Counted,
@@ -51,10 +52,16 @@ class Index:
         counted = await index.count(WorkflowFilter(), GroupBy.STATUS)
     """
 
-    def __init__(self, store: StateStore, options: IndexOptions, retention: RetentionOptions | None = None) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        options: IndexOptions,
+        retention: RetentionOptions | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
         self.store = store
         self._options = options
-        self.follower = Follower(store, options)
+        self.follower = Follower(store, options, tracer)
         retention = retention or RetentionOptions()
         self.janitor = Janitor(store, self.follower, retention, options.delete_marker_seconds)
 

@@ -6,7 +6,6 @@ tenth of a call's cost (docs/adr/0004).
 
 import asyncio
 import logging
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, cast
@@ -31,6 +30,7 @@ from workflowstore_server.service.access import Gate
 from workflowstore_server.service.attempts import is_made_again
 from workflowstore_server.service.calls import Call, Calls
 from workflowstore_server.service.connections import RECEIVE_BYTES_MAX
+from workflowstore_server.service.observed import Method, Observation, Observed
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,12 @@ CARRYING: Final = frozenset({"Save", "Update", "SaveBatch", "Import"})
 class Boundary:
     """Registers a service's handlers at a server, each wrapped so that its failures leave as statuses of this API."""
 
-    def __init__(self, server: grpc.aio.Server, calls: Calls, buckets: Sequence[str], gate: Gate | None) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, calls: Calls, observed: Observed, buckets: Sequence[str], gate: Gate | None
+    ) -> None:
         self._server = server
         self._calls = calls
+        self._observed = observed
         self._gate = gate
         """None = nobody is asked who calls."""
         self._long = asyncio.Semaphore(LONG_AT_ONCE_MAX)
@@ -90,31 +93,37 @@ class Boundary:
         # asks for it itself, as if requests were streams: gRPC would wait for it for ever, and then hand it over
         # whether there is a place for the call or not.
         decode = _decoder(method, handler.request_deserializer)
+        seen = self._observed.method(method, streams=handler.response_streaming)
         if handler.response_streaming:
-            stream = self._stream(method, decode, handler.unary_stream, handler.response_serializer)
+            stream = self._stream(seen, decode, handler.unary_stream, handler.response_serializer)
             return grpc.stream_stream_rpc_method_handler(stream)
-        unary = self._unary(method, decode, handler.unary_unary)
+        unary = self._unary(seen, decode, handler.unary_unary)
         return grpc.stream_unary_rpc_method_handler(unary, response_serializer=handler.response_serializer)
 
     def _unary(
-        self, method: str, decode: Decode, behavior: Callable[[Any, Context], Awaitable[Any]]
+        self, method: Method, decode: Decode, behavior: Callable[[Any, Context], Awaitable[Any]]
     ) -> Callable[[object, Context], Awaitable[Any]]:
-        rpc = method.rpartition("/")[2]
-        writes = rpc in WRITES
+        writes = method.name in WRITES
 
         async def handle(_: object, context: Context) -> Any:
             call = Call(self._calls, self._calls.unary, context.peer(), writes=writes)
-            try:
-                with call:
-                    request = await self._request(call, context)
-                    if not _is_long(request):
-                        decoded = decode(request)
-                        self._begin(call, rpc, decoded)
-                        return await behavior(decoded, context)
-                    return await self._long_call(call, rpc, decode, request, lambda it: behavior(it, context))
-            except BaseException as error:
-                sent = _sent(method, call.failure(error), context)
-            return await self._end(call, sent, context)
+            with self._observed.call(method, context) as seen:
+                try:
+                    with call:
+                        request = await self._request(call, context)
+                        if _is_long(request):
+                            reply = await self._long_call(
+                                call, method.name, decode, request, lambda it: behavior(it, context)
+                            )
+                        else:
+                            decoded = decode(request)
+                            self._begin(call, method.name, decoded)
+                            reply = await behavior(decoded, context)
+                    seen.code = grpc.StatusCode.OK
+                    return reply
+                except BaseException as error:
+                    sent = _sent(seen, call.failure(error), context)
+                return await self._end(call, sent, context)
 
         return handle
 
@@ -154,37 +163,39 @@ class Boundary:
 
     def _stream(
         self,
-        method: str,
+        method: Method,
         decode: Decode,
         behavior: Callable[[Any, Context], AsyncGenerator[Any]],
         serialize: Callable[[Any], bytes],
     ) -> Callable[[object, Context], Awaitable[None]]:
-        rpc = method.rpartition("/")[2]
-        budget = self._calls.watches if rpc == "Watch" else self._calls.lists
+        budget = self._calls.watches if method.name == "Watch" else self._calls.lists
 
         async def send(call: Call, context: Context) -> None:
             with call:
                 request = await self._request(call, context)
                 decoded = await aside.run(_is_long(request), decode, request)
-                self._begin(call, rpc, decoded)
+                self._begin(call, method.name, decoded)
                 async with aclosing(behavior(decoded, context)) as messages:
                     async for message in messages:
                         # A List has its states ready for the wire.
                         sent = message if isinstance(message, bytes) else serialize(message)
                         call.sending(len(sent))
                         await _write(sent, context)
+                        method.messages_sent += 1
                         call.sent()
 
         async def handle(_: object, context: Context) -> None:
             call = Call(self._calls, budget, context.peer())
-            try:
-                await send(call, context)
-            except BaseException as error:
-                sent = _sent(method, call.failure(error), context)
-            else:
-                return
-            # Neither the messages nor the failure are kept until the status gets through.
-            await self._end(call, sent, context)
+            with self._observed.call(method, context) as seen:
+                try:
+                    await send(call, context)
+                except BaseException as error:
+                    sent = _sent(seen, call.failure(error), context)
+                else:
+                    seen.code = grpc.StatusCode.OK
+                    return
+                # Neither the messages nor the failure are kept until the status gets through.
+                await self._end(call, sent, context)
 
         return handle
 
@@ -249,18 +260,19 @@ def _decoder(method: str, deserialize: Decode) -> Decode:
     return decode
 
 
-def _sent(method: str, error: BaseException, context: Context) -> grpc.Status:
+def _sent(seen: Observation, error: BaseException, context: Context) -> grpc.Status:
     """Return what a failure is sent as, with its trailing metadata."""
-    sent: Any = rpc_status.to_status(_status_of(method, error, context))
+    sent: Any = rpc_status.to_status(_status_of(seen, error, context))
+    seen.code = sent.code
     if isinstance(error, StoreError) and status.is_for_the_caller(error):
         sent = sent._replace(trailing_metadata=(*sent.trailing_metadata, NO_RETRY))
     return cast("grpc.Status", sent)
 
 
-def _status_of(method: str, error: BaseException, context: Context) -> Status:
+def _status_of(seen: Observation, error: BaseException, context: Context) -> Status:
     """Return what a failure is sent as, or raise it again when it is no failure of the call."""
     if isinstance(error, StoreError):
-        return status.status_of(error, retried=is_made_again(context))
+        return status.status_of(error, seen.call_id, retried=is_made_again(context))
     if isinstance(error, _ClientGone):
         raise asyncio.CancelledError from error
     if isinstance(error, asyncio.CancelledError):
@@ -268,10 +280,9 @@ def _status_of(method: str, error: BaseException, context: Context) -> Status:
         if task is None or task.cancelling():
             raise error
         # A library's own cancellation. Let out, it would leave the client without a status until its deadline.
-        log.warning("%s: a library cancelled itself", method, exc_info=error)
-        return status.status_of(StorageUnavailable("", "interrupted", Outcome.UNKNOWN))
+        log.warning("%s: a library cancelled itself", seen.method.full_name, exc_info=error)
+        return status.status_of(StorageUnavailable("", "interrupted", Outcome.UNKNOWN), seen.call_id)
     if not isinstance(error, Exception):
         raise error
-    error_id = uuid.uuid4().hex
-    log.error("%s: internal error %s", method, error_id, exc_info=error)
-    return status.internal(error_id)
+    log.error("%s: internal error %s", seen.method.full_name, seen.call_id, exc_info=error)
+    return status.internal(seen.call_id)

@@ -236,6 +236,11 @@ class Calls:
         self._unread_bytes = 0
         self._closed = False
 
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes of messages that gRPC keeps for readers whose streams have ended."""
+        return self._unread_bytes
+
     def close(self) -> None:
         """Let no more begin."""
         self._closed = True

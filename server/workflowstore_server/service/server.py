@@ -16,10 +16,12 @@ from workflowstore.v1 import workflow_store_pb2
 from workflowstore.v1.workflow_store_pb2_grpc import add_WorkflowStoreServicer_to_server
 from workflowstore_server.index import Index
 from workflowstore_server.service.access import AccessOptions, Gate
+from workflowstore_server.service.access_log import AccessLog, Logged
 from workflowstore_server.service.boundary import Boundary
 from workflowstore_server.service.calls import CallOptions, Calls
 from workflowstore_server.service.connections import ConnectionOptions, channel_options
 from workflowstore_server.service.health import HealthServicer
+from workflowstore_server.service.observed import CallTracer, Observed
 from workflowstore_server.service.servicer import Servicer
 from workflowstore_server.service.transport import Certificates, TlsOptions
 
@@ -58,6 +60,9 @@ class ServiceOptions:
     calls: CallOptions = field(default_factory=CallOptions)
     connections: ConnectionOptions = field(default_factory=ConnectionOptions)
 
+    logged: Logged = Logged.SAMPLED
+    """Which calls get a line in the log."""
+
     access: AccessOptions | None = None
     """Who may do what. None = whoever reaches the server may do everything."""
 
@@ -85,7 +90,13 @@ class ServiceOptions:
 class Service:
     """The gRPC server over a servicer."""
 
-    def __init__(self, servicer: Servicer, indexes: Mapping[str, Index], options: ServiceOptions) -> None:
+    def __init__(
+        self,
+        servicer: Servicer,
+        indexes: Mapping[str, Index],
+        options: ServiceOptions,
+        tracer: CallTracer | None = None,
+    ) -> None:
         """Take the address, without answering on it yet.
 
         Raises: AddressNotAvailable, CannotReadAccess, CertificatesUnusable.
@@ -96,8 +107,10 @@ class Service:
         self._indexes = indexes
         self._server = grpc.aio.server(options=channel_options(options.connections))
         self._calls = Calls(options.calls)
+        self.observed = Observed(self._calls, AccessLog(options.logged), tracer)
+        """What is noted of its calls."""
         self._watching_over: list[asyncio.Task[None]] = []
-        boundary = Boundary(self._server, self._calls, tuple(indexes), self._gate)
+        boundary = Boundary(self._server, self._calls, self.observed, tuple(indexes), self._gate)
         add_WorkflowStoreServicer_to_server(servicer, boundary)  # type: ignore[arg-type]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if options.reflection if options.reflection is not None else self._gate is None:

@@ -179,8 +179,8 @@ _TABLE: Final[dict[type[StoreError], _Row]] = {
 }
 
 
-def status_of(error: StoreError, *, retried: bool = False) -> Status:
-    """Return the status that a failure is sent as.
+def status_of(error: StoreError, call_id: str = "", *, retried: bool = False) -> Status:
+    """Return the status that a failure of a call is sent as.
 
     `retried` tells that the call was attempted before. What became of that attempt is not known here, so that a passing
     failure of this one, though it has written nothing, is no proof that nothing was written.
@@ -202,6 +202,8 @@ def status_of(error: StoreError, *, retried: bool = False) -> Status:
         delay = Duration()
         delay.FromNanoseconds(int(retry_seconds * 1e9))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    if call_id:
+        details.append(error_details_pb2.RequestInfo(request_id=call_id))
     metadata = {name: _text(value) for name, value in fields.items() if value is not None}
     return _status(row.code, row.reason, words, metadata, details)
 
@@ -229,10 +231,11 @@ def item_error_of(error: StoreError) -> workflow_store_pb2.ItemError:
     )
 
 
-def internal(error_id: str) -> Status:
-    """Return the status of a failure that nobody foresaw; the log has the rest under `error_id`."""
-    words = f"internal error {error_id}; the server's log has the details"
-    return _status(grpc.StatusCode.INTERNAL, reasons.ERROR_REASON_INTERNAL, words, {"error_id": error_id}, [])
+def internal(call_id: str) -> Status:
+    """Return the status of a failure that nobody foresaw; the log has the rest under the id of the call."""
+    words = f"internal error {call_id}; the server's log has the details"
+    details: list[Message] = [error_details_pb2.RequestInfo(request_id=call_id)]
+    return _status(grpc.StatusCode.INTERNAL, reasons.ERROR_REASON_INTERNAL, words, {"error_id": call_id}, details)
 
 
 def _status(

@@ -40,6 +40,8 @@ class Change(NamedTuple):
     """Of a delete marker: whether it stands alone. Older revisions may lie behind others."""
     stored_at: str = ""
     """When the storage took it, by its own clock, in RFC 3339. A text, because hardly anybody reads it."""
+    traceparent: str = ""
+    """The trace in which it was written (W3C Trace Context), whoever says so. Empty = none was told."""
 
 
 @dataclass(frozen=True, slots=True)

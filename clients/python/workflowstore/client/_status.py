@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar, cast
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError, Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from workflowstore.client import errors
@@ -103,6 +103,8 @@ def to_error(code: str, message: str, details: bytes, *, write: bool) -> Workflo
     error = _error(code, message, info.reason, info.metadata, write=write)
     if (retry := _first(packed, RetryInfo)) is not None:
         error.retry_after_seconds = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    if (request := _first(packed, RequestInfo)) is not None:
+        error.call_id = request.request_id
     if isinstance(error, errors.InvalidRequestError) and (bad_request := _first(packed, BadRequest)) is not None:
         violations = bad_request.field_violations
         error.violations = tuple([FieldViolation(v.field, v.reason, v.description) for v in violations])

@@ -86,6 +86,7 @@ class WorkflowStoreError(Exception):
         retry_after_seconds: How long the server asks to wait before trying again. None = it did not ask.
         outcome: What became of a write: "not_applied" (it is not and will not be stored) or "unknown" (it may be
             stored, or may still become so within moments; see OutcomeUnknownError). None for calls that only read.
+        call_id: What the server's log and its traces call this call. Empty = the server gave none.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class WorkflowStoreError(Exception):
         metadata: Mapping[str, str] | None = None,
         retry_after_seconds: float | None = None,
         outcome: Outcome | None = None,
+        call_id: str = "",
     ) -> None:
         # Exception pickles its arguments and then what is in __dict__: all keywords must have defaults.
         super().__init__(message)
@@ -106,6 +108,7 @@ class WorkflowStoreError(Exception):
         self.metadata: Mapping[str, str] = dict(metadata or {})
         self.retry_after_seconds = retry_after_seconds
         self.outcome = outcome
+        self.call_id = call_id
 
     def __str__(self) -> str:
         facts = [self.code]
@@ -114,6 +117,8 @@ class WorkflowStoreError(Exception):
         facts += [f"{key}={value}" for key, value in sorted(self.metadata.items())]
         if self.outcome is not None and "outcome" not in self.metadata:
             facts.append(f"outcome={self.outcome}")
+        if self.call_id:
+            facts.append(f"call_id={self.call_id}")
         return f"{self.message} ({', '.join(facts)})"
 
     def _number(self, key: str) -> int:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from nats.aio.msg import Msg
 
+from workflowstore_server.model import current_call
 from workflowstore_server.model.errors import (
     BucketConfiguration,
     BucketNotFound,
@@ -215,7 +216,9 @@ class Bucket:
         subject = self.names.subject(key)
         for attempt in range(1, NO_RESPONDERS_ATTEMPTS + 1):
             try:
-                acknowledgement = stream.acknowledgement(await self._writer.write(subject, document, headers))
+                with current_call.span("nats publish", self.name):
+                    sent = current_call.with_trace(headers)
+                    acknowledgement = stream.acknowledgement(await self._writer.write(subject, document, sent))
                 self._room.hear(document, acknowledgement.error)
                 self._see(acknowledgement.seq)
                 return acknowledgement
@@ -240,7 +243,8 @@ class Bucket:
         async with self._atomic_batches:
             for attempt in range(1, NO_RESPONDERS_ATTEMPTS + 1):
                 try:
-                    return await self._send_together(messages)
+                    with current_call.span("nats publish", self.name):
+                        return await self._send_together(messages)
                 except NotSentError as error:
                     raise StorageUnavailable(self.name, str(error), Outcome.NOT_APPLIED) from error
                 except NoRespondersError:
@@ -255,7 +259,8 @@ class Bucket:
         link = self._connection.link
         for number, message in enumerate(messages, 1):
             subject = self.names.subject(message.key)
-            headers = {**message.headers, stream.BATCH_ID: batch_id, stream.BATCH_SEQUENCE: str(number)}
+            batch = {stream.BATCH_ID: batch_id, stream.BATCH_SEQUENCE: str(number)}
+            headers = {**(current_call.with_trace(message.headers) or {}), **batch}
             if number == len(messages):
                 headers[stream.BATCH_COMMIT] = "1"
             try:
@@ -356,7 +361,8 @@ class Bucket:
             try:
                 link = self._connection.link
                 async with link.bulk_reads if bulk else link.reads:
-                    batch = self.names.batch(await link.request_many(self.names.direct_get, request, timeout))
+                    with current_call.span("nats read", self.name):
+                        batch = self.names.batch(await link.request_many(self.names.direct_get, request, timeout))
             except NoRespondersError:
                 await self.describe()
                 await asyncio.sleep(NO_RESPONDERS_WAIT_SECONDS)
@@ -437,7 +443,8 @@ class Bucket:
         """Ask the JetStream API, which anybody may be asked twice."""
         for _ in range(READ_ATTEMPTS):
             try:
-                return await self._connection.link.request(subject, request)
+                with current_call.span("nats request", self.name):
+                    return await self._connection.link.request(subject, request)
             except NoRespondersError:
                 await asyncio.sleep(NO_RESPONDERS_WAIT_SECONDS)
             except (NotSentError, UnansweredError) as error:

@@ -13,12 +13,13 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import nats.errors
 from nats.aio.client import Client
 
+from workflowstore_server.store.figures import NatsFigures
 from workflowstore_server.store.jetstream.link import Link, NotSentError
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class BorrowedConnection:
     """A link over somebody else's nats-py client, which stays open and keeps its own ways of reconnecting."""
 
     def __init__(self, client: Client) -> None:
-        self.link = Link(client, NatsOptions().request_timeout_seconds)
+        self.link = Link(client, NatsOptions().request_timeout_seconds, NatsFigures())
 
 
 class OwnedConnection:
@@ -125,6 +126,8 @@ class OwnedConnection:
         self._lost = asyncio.Event()
         self._discovered: list[str] = []
         self._told: set[str] = set()
+        self.figures = NatsFigures()
+        """What is counted of it, over all the links that it has had."""
 
     @property
     def link(self) -> Link:
@@ -172,6 +175,7 @@ class OwnedConnection:
             try:
                 await self._connect()
             except CannotConnect as error:
+                self.figures.attempts_failed += 1
                 log.warning("cannot connect to NATS: %s", error)
                 await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 (spreads load, hides nothing)
                 wait = min(wait * 2, self._options.reconnect_wait_seconds_max)
@@ -191,13 +195,7 @@ class OwnedConnection:
             else:
                 self._hear(_words(error))
 
-        # All are read anew each time: they are renewed by replacing the files.
-        _check_credentials(options.credentials_file)
-        _check_nkey(options.nkey_file)
-        tls = _tls_of(options)
-        addresses, credential = _split(self._addresses())
-        if options.user is not None and options.password is not None:
-            credential = {"user": options.user, "password": options.password}
+        addresses, proof = self._proof()
         servers = list(dict.fromkeys((*addresses, *self._discovered)))
         client = Client()
         self._lost.clear()
@@ -215,14 +213,11 @@ class OwnedConnection:
                     max_outstanding_pings=2,
                     pending_size=0,
                     inbox_prefix=INBOX_PREFIX,
-                    **credential,  # type: ignore[arg-type]
-                    user_credentials=str(options.credentials_file) if options.credentials_file else None,
-                    nkeys_seed=str(options.nkey_file) if options.nkey_file else None,
-                    tls=tls,
                     error_cb=hear,
                     closed_cb=self._on_closed,
+                    **proof,
                 )
-                link = Link(client, options.request_timeout_seconds)
+                link = Link(client, options.request_timeout_seconds, self.figures)
                 await link.open()
                 # What NATS has to say to that comes before its second answer; the first ping may overtake what nats-py
                 # has still to send.
@@ -243,6 +238,28 @@ class OwnedConnection:
         self._client = client
         self._discovered = [address.geturl() for address in client.discovered_servers]
         self._link = link
+        self.figures.connected = True
+        self.figures.connections_made += 1
+
+    def _proof(self) -> tuple[list[str], dict[str, Any]]:
+        """Return the addresses, and how this client says who it is and knows whom it speaks to, as nats-py takes it.
+
+        All files are read anew each time: they are renewed by being replaced.
+
+        Raises: CannotConnect.
+        """
+        options = self._options
+        _check_credentials(options.credentials_file)
+        _check_nkey(options.nkey_file)
+        addresses, credential = _split(self._addresses())
+        if options.user is not None and options.password is not None:
+            credential = {"user": options.user, "password": options.password}
+        return addresses, {
+            **credential,
+            "user_credentials": str(options.credentials_file) if options.credentials_file else None,
+            "nkeys_seed": str(options.nkey_file) if options.nkey_file else None,
+            "tls": _tls_of(options),
+        }
 
     def _hear(self, words: str) -> None:
         """Deal with the server's remark on what was sent."""
@@ -257,6 +274,7 @@ class OwnedConnection:
 
     async def _on_closed(self) -> None:
         link, self._link = self._link, None
+        self.figures.connected = False
         if link is not None:
             link.lost()
         self._lost.set()

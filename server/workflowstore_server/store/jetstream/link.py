@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -11,6 +12,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+
+from workflowstore_server.store import figures
+from workflowstore_server.store.figures import NatsFigures
 
 READS_MAX: Final = 4
 BULK_READS_MAX: Final = 4
@@ -37,6 +41,11 @@ class NoRespondersError(Exception):
 
 Replies = list[Msg]
 
+_FAILURES: Final[dict[type[Exception], str]] = {
+    UnansweredError: figures.UNANSWERED,
+    NoRespondersError: figures.NO_RESPONDERS,
+}
+
 
 @contextmanager
 def _sending() -> Iterator[None]:
@@ -56,13 +65,16 @@ def _sending() -> Iterator[None]:
 class _Waiter:
     """The replies to one request, up to the one that ends them."""
 
-    __slots__ = ("_future", "_many", "_messages", "subject")
+    __slots__ = ("_began", "_figures", "_future", "_kind", "_many", "_messages", "subject")
 
-    def __init__(self, future: "asyncio.Future[Replies]", subject: str, *, many: bool) -> None:
+    def __init__(self, future: "asyncio.Future[Replies]", subject: str, counted: NatsFigures, *, many: bool) -> None:
         self.subject = subject
         self._future = future
+        self._kind = _kind_of(subject)
+        self._figures = counted
         self._many = many
         self._messages: Replies = []
+        self._began = time.monotonic()
 
     def receive(self, message: Msg) -> None:
         status = message.headers.get("Status") if message.headers else None
@@ -73,11 +85,13 @@ class _Waiter:
         # A batch ends with a status message without data: 204 (end of batch) or an error.
         if not (self._many and status is None) and not self._future.done():
             self._future.set_result(self._messages)
+            self._figures.answered[self._kind].add(time.monotonic() - self._began)
 
     def fail(self, error: Exception) -> None:
         # A caller that gave up has cancelled its future.
         if not self._future.done():
             self._future.set_exception(error)
+            self._figures.failed[self._kind, _FAILURES.get(type(error), figures.NOT_SENT)] += 1
 
     def expire(self) -> None:
         self.fail(UnansweredError("NATS did not answer in time"))
@@ -86,9 +100,10 @@ class _Waiter:
 class Link:
     """Requests over one NATS connection, with one inbox. Requests in flight fail at once when the connection does."""
 
-    def __init__(self, client: Client, request_timeout_seconds: float) -> None:
+    def __init__(self, client: Client, request_timeout_seconds: float, counted: NatsFigures) -> None:
         self._client = client
         self._timeout = request_timeout_seconds
+        self._figures = counted
         self._prefix = f"{client.new_inbox()}."
         self._tokens = itertools.count()
         self._waiters: dict[str, _Waiter] = {}
@@ -213,7 +228,7 @@ class Link:
     ) -> None:
         """Send a request whose replies, or whose failure, `future` gets; see `request`."""
         token = str(next(self._tokens))
-        waiter = self._waiters[token] = _Waiter(future, subject, many=many)
+        waiter = self._waiters[token] = _Waiter(future, subject, self._figures, many=many)
         timer = future.get_loop().call_later(timeout_seconds or self._timeout, waiter.expire)
 
         def forget(_: "asyncio.Future[Replies]") -> None:
@@ -262,3 +277,9 @@ class Link:
         """Fail every request in flight."""
         for waiter in self._waiters.values():
             waiter.fail(UnansweredError(detail))
+
+
+def _kind_of(subject: str) -> str:
+    if not subject.startswith("$JS."):
+        return figures.PUBLISH
+    return figures.DIRECT_GET if ".DIRECT.GET." in subject else figures.API

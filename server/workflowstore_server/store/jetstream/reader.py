@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from workflowstore_server.codec.key import BARRIER_KEY
+from workflowstore_server.model import current_call
 from workflowstore_server.model.errors import StorageUnavailable
 from workflowstore_server.model.state import Consistency
 from workflowstore_server.store import Change
@@ -99,7 +100,9 @@ class LastMessageReader:
         future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Read(key, future, anchored))
         self._arrival.set()
-        return await future
+        # Many calls share the request, so each sees in its trace how long it waits for it.
+        with current_call.span("nats read", self._bucket.name):
+            return await future
 
     async def _work(self) -> None:
         while True:

@@ -3,17 +3,22 @@
 import asyncio
 import http.client
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from workflowstore_server.model.state import Durability
+from workflowstore_server.store.figures import NatsFigures, ServerFigures
 from workflowstore_server.store.jetstream.connection import CannotConnect, NatsOptions, OwnedConnection
 from workflowstore_server.store.jetstream.link import NoRespondersError, NotSentError, UnansweredError
 
 WRITE_ERROR: Final = "write error"
 """In the words of a nats-server one of whose streams takes no writes any more, because one has failed."""
+
+WATCH_SECONDS: Final = 10.0
+"""How often a server is asked for its figures: more often than they are usually collected, and 2 ms of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +34,32 @@ async def over_system_account(address: str, user: str, password: str) -> ServerR
 
     Raises: CannotConnect when it does not answer.
     """
+    (varz,) = await _ask(address, user, password, "VARZ")
+    return _report(varz)
+
+
+async def watch(address: Callable[[], str], user: str, password: str, figures: NatsFigures) -> None:
+    """Note every now and then what a server says of itself to a user of its system account, until cancelled."""
+    while True:
+        try:
+            health, varz = await _ask(address(), user, password, "HEALTHZ", "VARZ")
+        except CannotConnect:
+            figures.healthy, figures.server = False, None
+        else:
+            figures.healthy, figures.server = health.get("status") == "ok", _figures(varz)
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+async def _ask(address: str, user: str, password: str, *questions: str) -> list[dict[str, Any]]:
     connection = OwnedConnection(NatsOptions(user=user, password=password), lambda: (address,), "workflowstore report")
     try:
         await connection.open()
-        reply = await connection.link.request("$SYS.REQ.SERVER.PING.VARZ", b"{}")
+        replies = [await connection.link.request(f"$SYS.REQ.SERVER.PING.{name}", b"{}") for name in questions]
     except (NoRespondersError, NotSentError, UnansweredError) as error:
         raise CannotConnect("the embedded nats-server does not report on itself") from error
     finally:
         await connection.close()
-    return _report(msgspec.json.decode(reply.data)["data"])
+    return [msgspec.json.decode(reply.data)["data"] for reply in replies]
 
 
 async def condition(connection: OwnedConnection) -> tuple[str, int]:
@@ -81,3 +103,13 @@ async def over_monitor(url: str, options: NatsOptions) -> ServerReport:
 def _report(varz: dict[str, Any]) -> ServerReport:
     always = varz["jetstream"]["config"].get("sync_always", False)
     return ServerReport(varz["version"], Durability.FSYNC_ALWAYS if always else Durability.FSYNC_INTERVAL)
+
+
+def _figures(varz: dict[str, Any]) -> ServerFigures:
+    return ServerFigures(
+        memory_bytes=varz["mem"],
+        storage_bytes=varz["jetstream"]["stats"]["storage"],
+        storage_bytes_max=varz["jetstream"]["config"]["max_storage"],
+        connections=varz["connections"],
+        slow_consumers=varz["slow_consumers"],
+    )

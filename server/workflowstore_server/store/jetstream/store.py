@@ -26,6 +26,7 @@ from workflowstore_server.model.errors import (
 from workflowstore_server.model.limits import DOCUMENT_BYTES_MAX
 from workflowstore_server.model.state import BucketInfo, Consistency, MalformedEntry, Room, StoredState, WorkflowState
 from workflowstore_server.store import Change, Changes, Deleted, Draft, Saved, StorePosition
+from workflowstore_server.store.figures import Fill
 from workflowstore_server.store.jetstream import announcer, stream
 from workflowstore_server.store.jetstream.bucket import Bucket, BucketOptions, Message
 from workflowstore_server.store.jetstream.connection import BorrowedConnection, Connection
@@ -119,6 +120,12 @@ class JetStreamStore:
     def nats_server_version(self) -> str:
         """Version of the NATS server; empty while disconnected."""
         return self._bucket.server_version
+
+    @property
+    def fill(self) -> Fill:
+        """How full the bucket was when it was last described, which the index has done at every turn."""
+        described = self._bucket.described
+        return Fill(described.state.messages, described.state.bytes, max(0, described.config.max_bytes))
 
     async def save(
         self,

@@ -64,6 +64,9 @@ TTL: Final = "Nats-TTL"
 TTL_SECONDS_MAX: Final = 2.0**33
 """Beyond what a Nats-TTL can ask for, which is a Go duration: 292 years."""
 
+TRACEPARENT: Final = "traceparent"
+"""The trace in which a message was written (W3C Trace Context), if somebody has traced that. 70 bytes."""
+
 DELETE_HEADERS: Final = {"KV-Operation": "DEL"}
 PURGE_HEADERS: Final = {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}
 
@@ -350,10 +353,11 @@ class Names:
         key = subject[len(self.prefix) :]
         expires_at_ns = _expiry(headers[TTL], stored_at) if TTL in headers else None
         operation = headers.get("KV-Operation", "")
+        traceparent = headers.get(TRACEPARENT, "")
         # A marker reason stands at what the server itself removed, by age, limit or purge (NATS ADR-48).
         if operation in {"DEL", "PURGE"} or "Nats-Marker-Reason" in headers:
-            return Change(key, sequence, None, expires_at_ns, operation != "DEL", stored_at)
-        return Change(key, sequence, document, expires_at_ns, False, stored_at)
+            return Change(key, sequence, None, expires_at_ns, operation != "DEL", stored_at, traceparent)
+        return Change(key, sequence, document, expires_at_ns, False, stored_at, traceparent)
 
 
 def _expiry(ttl: str, stored_at: str) -> int | None:
