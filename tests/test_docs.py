@@ -68,6 +68,14 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
         assert not anchor or anchor in _anchors(file), target
 
 
+def test_every_alert_leads_to_a_section() -> None:
+    rules = (ROOT / "deploy/prometheus/alerts.yaml").read_text()
+    targets = re.findall(r"runbook_url: (\S+)#(\S+)", rules)
+    assert len(targets) == rules.count("- alert:")
+    for name, anchor in targets:
+        assert anchor in _anchors(ROOT / name), anchor
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
 def test_every_path_that_is_named_exists(path: Path) -> None:
     for name in PATH.findall(_prose(path)):
