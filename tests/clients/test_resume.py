@@ -88,7 +88,7 @@ def test_nothing_goes_on_that_time_does_not_mend(clock, kind):
     resumption = resumption_of(clock)
     resumption.received(chunk_of("a", token="1"))
     assert resumption.pause_seconds(kind("no")) is None
-    assert resumption.pause_seconds(WorkflowStoreError("closed", code="CANCELLED")) is None
+    assert resumption.pause_seconds(WorkflowStoreError("denied", code="PERMISSION_DENIED")) is None
 
 
 def test_pauses_double_to_their_bound_and_begin_anew_with_a_chunk(clock):
@@ -195,9 +195,16 @@ def unavailable(reason="", **details):
     return refusal(grpc.StatusCode.UNAVAILABLE, reason, **details)
 
 
-@pytest.mark.parametrize("reason", ["", "ERROR_REASON_SHUTTING_DOWN", "ERROR_REASON_INDEX_BEHIND"])
-async def test_a_list_that_breaks_goes_on_with_every_state_once(colour, server, client, reason):
-    gone = unavailable(reason)
+@pytest.mark.parametrize(
+    "gone",
+    [
+        unavailable(),
+        unavailable("ERROR_REASON_SHUTTING_DOWN"),
+        unavailable("ERROR_REASON_INDEX_BEHIND"),
+        refusal(grpc.StatusCode.CANCELLED),
+    ],
+)
+async def test_a_list_that_breaks_goes_on_with_every_state_once(colour, server, client, gone):
     server.list = Listing([(1, gone), (0, gone), (0, gone), (3, gone)])
     entries = []
     wanted = WorkflowFilter(run_id="r")

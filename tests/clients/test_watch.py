@@ -173,10 +173,11 @@ async def test_progress_is_told_when_everything_up_to_it_was_taken(colour, serve
     assert len(server.requests) == 1
 
 
-async def test_a_watch_that_breaks_goes_on_after_its_last_message(colour, server, client):
+@pytest.mark.parametrize("gone", [UNAVAILABLE, refusal(grpc.StatusCode.CANCELLED)])
+async def test_a_watch_that_breaks_goes_on_after_its_last_message(colour, server, client, gone):
     server.watch = told(
-        [message(revision=4), message(saved(5), saved(6), revision=7), UNAVAILABLE],
-        [UNAVAILABLE],
+        [message(revision=4), message(saved(5), saved(6), revision=7), gone],
+        [gone],
         [message(revision=7), message(saved(8), revision=8), UNAVAILABLE],
         [message(saved(9), revision=9), for_ever],
     )

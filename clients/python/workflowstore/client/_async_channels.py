@@ -46,7 +46,8 @@ class AsyncChannels:
         self._target = target or _channel.TARGET_DEFAULT
         self._credentials = None if tls is None else Credentials(tls)
         self._options = _channel.options(retry=retry, tls=tls)
-        self._given = channel is not None
+        self.given = channel is not None
+        """Whether the channel is its owner's to close."""
         self._token = token
         self._lock = threading.Lock()
         self._newest = _OpenChannel(self._open() if channel is None else channel, token)
@@ -74,7 +75,7 @@ class AsyncChannels:
     async def close(self) -> None:
         """Close them, which ends the calls under way, but for one that was given."""
         with self._lock:
-            left = [] if self._given else [self._newest, *self._older]
+            left = [] if self.given else [self._newest, *self._older]
             self._older = []
         for one in left:
             await one.channel.close()

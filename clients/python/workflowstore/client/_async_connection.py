@@ -106,7 +106,9 @@ class AsyncConnection:
             except WorkflowStoreError as error:
                 if resumption.complete:
                     return
-                pause_seconds = resumption.pause_seconds(error)
+                # The end of a channel is a cancellation too, and that of one that was given nobody tells.
+                here = error.code == "CANCELLED" and (self._closed or self._channels.given)
+                pause_seconds = None if here else resumption.pause_seconds(error)
                 if pause_seconds is None:
                     raise
             await asyncio.sleep(pause_seconds)

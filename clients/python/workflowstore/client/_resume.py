@@ -96,8 +96,9 @@ class Resumption(ABC, Generic[Request, Reply]):
 class PagedResumption(Resumption[_PagedRequest, _PagedReply]):
     """Follows an Export.
 
-    It goes on when it breaks as UNAVAILABLE after a chunk: after the last chunk, what was in which does not come again.
-    One of which nothing has come is its caller's to repeat, unless the server has too many calls to begin it.
+    It goes on when it breaks as UNAVAILABLE or CANCELLED after a chunk: after the last chunk, what was in which does
+    not come again. One of which nothing has come is its caller's to repeat, unless the server has too many calls to
+    begin it.
     """
 
     _store_revision: int | None = None
@@ -119,7 +120,7 @@ class PagedResumption(Resumption[_PagedRequest, _PagedReply]):
         return super().received(reply)
 
     def pause_seconds(self, error: WorkflowStoreError) -> float | None:
-        if not isinstance(error, UnavailableError | TooManyCallsError):
+        if not _passes(error):
             return None
         if self._store_revision is None and not isinstance(error, TooManyCallsError):
             return None
@@ -147,9 +148,9 @@ class ListResumption(PagedResumption[ListRequest, ListResponse]):
 class WatchResumption(Resumption[WatchRequest, WatchResponse]):
     """Follows a Watch.
 
-    It goes on after the revision of its last message, when it breaks as UNAVAILABLE or because its reader was too slow.
-    A snapshot that was not completed has no such revision: it begins anew when it breaks as UNAVAILABLE, while a reader
-    that was too slow for it would be so again.
+    It goes on after the revision of its last message, when it breaks as UNAVAILABLE or CANCELLED, or because its reader
+    was too slow. A snapshot that was not completed has no such revision: it begins anew when it breaks so, while a
+    reader that was too slow for it would be so again.
     """
 
     _last: WatchResponse | None = None
@@ -190,11 +191,17 @@ class WatchResumption(Resumption[WatchRequest, WatchResponse]):
                 return None
             if self._has_got_on:
                 return 0.0
-        elif not isinstance(error, UnavailableError | TooManyCallsError):
+        elif not _passes(error):
             return None
         elif isinstance(error, TlsError) and not self._has_begun:
             return None  # what has never been right does not come right by waiting
         return self._next_pause(error, math.inf if self._has_begun else RESUME_SECONDS)
+
+
+def _passes(error: WorkflowStoreError) -> bool:
+    """Whether another call may succeed. CANCELLED is what gRPC says, without a reason, as a server stops."""
+    cut_off = error.code == "CANCELLED" and error.reason is None
+    return cut_off or isinstance(error, UnavailableError | TooManyCallsError)
 
 
 def _is_new(change: WorkflowChange, told: int) -> bool:
