@@ -69,7 +69,7 @@ async def running(folder: Path) -> AsyncIterator[list[Node]]:
 async def create_bucket(client: Client, bucket: str, *, allow_direct: bool) -> str:
     """Create a bucket with three copies as a server does, once the cluster is ready, and return who leads it."""
     names = Names(bucket)
-    configuration = json.loads(names.creation(history=1, replicas=3, allow_atomic=False)) | {
+    configuration = json.loads(names.creation(history=1, replicas=3, allow_atomic=False, max_bytes=0)) | {
         "allow_direct": allow_direct
     }
     end = time.monotonic() + READY_SECONDS_MAX

@@ -71,7 +71,7 @@ async def running(folder: Path) -> AsyncIterator[Nats]:
 async def create_bucket(client: Client, bucket: str, *, fsync: bool = True) -> None:
     """Create a bucket exactly as a server does. Without `fsync` it is filled fast; reading it makes no difference."""
     names = Names(bucket)
-    configuration = json.loads(names.creation(history=1, replicas=1, allow_atomic=False))
+    configuration = json.loads(names.creation(history=1, replicas=1, allow_atomic=False, max_bytes=0))
     if not fsync:
         configuration["persist_mode"] = "async"
     reply = json.loads((await client.request(names.create, json.dumps(configuration).encode())).data)
