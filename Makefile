@@ -36,7 +36,7 @@ test: install ## Run all tests and measure coverage
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
-faults: install ## Look for lost writes and stale reads under kills, cuts, partitions and full disks; 15 minutes
+faults: install ## Look for lost writes and stale reads under kills, cuts, partitions and full disks; 9 minutes
 	$(PY) -m pytest tests/faults --thorough --durations=20
 
 lint: install .venv-generate/installed ## ruff, mypy --strict, buf, hadolint, yamllint, generated code up to date

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,6 @@ from workflowstore_server.embedded.disk import DiskWatch
 from workflowstore_server.embedded.server import EmbeddedServer, EmbeddedServerFailed
 from workflowstore_server.index import Index
 from workflowstore_server.model.errors import (
-    BucketConfiguration,
     BucketNotFound,
     IndexBehind,
     StorageUnavailable,
@@ -33,6 +32,7 @@ from workflowstore_server.service.access import CannotReadAccess
 from workflowstore_server.service.connections import open_files
 from workflowstore_server.service.metrics_server import CannotListen, MetricsServer
 from workflowstore_server.service.observed import CallTracer
+from workflowstore_server.service.readiness import tell_readiness
 from workflowstore_server.service.server import AddressNotAvailable, Service
 from workflowstore_server.service.servicer import About, Servicer
 from workflowstore_server.service.transport import CertificatesUnusable
@@ -42,9 +42,6 @@ from workflowstore_server.store.jetstream.connection import CannotConnect
 from workflowstore_server.store.jetstream.report import ServerReport
 
 log = logging.getLogger(__name__)
-
-READINESS_SECONDS: Final = 0.1
-"""How often the indexes are looked at, to tell the health service whether calls can succeed."""
 
 EMBEDDED_VERSION_MIN: Final = (2, 15)
 """Before it, compaction of a bucket with `sync_interval: always` could lose acknowledged writes in a power cut
@@ -187,7 +184,10 @@ async def running(config: Config) -> AsyncIterator[Service]:
         except _CANNOT as error:
             raise CannotServe(_words(error)) from error
         async with asyncio.TaskGroup() as keepers:
-            tasks = [keepers.create_task(connection.keep()), keepers.create_task(_tell_readiness(service, indexes))]
+            tasks = [
+                keepers.create_task(connection.keep()),
+                keepers.create_task(tell_readiness(service, indexes, _words)),
+            ]
             tasks += [keepers.create_task(index.follower.run()) for index in indexes.values()]
             tasks += [keepers.create_task(index.janitor.run()) for index in indexes.values()]
             if embedded is not None and watch is not None and system is not None:
@@ -320,47 +320,6 @@ def _tell_metrics(listen: str, sources: metrics.Sources, stack: AsyncExitStack) 
 async def _watch_embedded(embedded: EmbeddedServer, connection: OwnedConnection) -> None:
     user = embedded.system_user
     await report.watch(lambda: embedded.address, user.user, user.password, connection.figures)
-
-
-async def _tell_readiness(service: Service, indexes: Mapping[str, Index]) -> None:
-    """Tell the health service whether calls can succeed: the followers ask their buckets again and again.
-
-    An index that is built anew later on, or has no room to be written, costs lists and counts, not the health of the
-    others. A bucket that does not allow to be indexed serves all other calls for ever.
-    """
-    serving, writing, told = False, False, ""
-    rooms: dict[str, Room] = {}
-    while True:
-        followers = [index.follower for index in indexes.values()]
-        allowed = [follower for follower in followers if not isinstance(follower.trouble, BucketConfiguration)]
-        troubles = [follower.trouble for follower in allowed if follower.trouble is not None]
-        was_ready = all(follower.was_ready for follower in allowed)
-        trouble = next((error for error in troubles if not (was_ready and isinstance(error, IndexBehind))), None)
-        ready = trouble is None and was_ready
-        if trouble is not None and _words(trouble) != told:
-            told = _words(trouble)
-            log.error("calls cannot succeed: %s", told)
-        if ready and told:
-            told = ""
-            log.info("calls can succeed again")
-        rooms = {bucket: _tell_room(bucket, rooms.get(bucket), index.store.room) for bucket, index in indexes.items()}
-        room = not any(room.full for room in rooms.values())
-        if (ready, room) != (serving, writing):
-            serving, writing = ready, room
-            await service.set_serving(serving=serving, writing=writing)
-        await asyncio.sleep(READINESS_SECONDS)
-
-
-def _tell_room(bucket: str, known: Room | None, room: Room) -> Room:
-    """Tell the log what has changed about the room for a bucket."""
-    full, low = (known.full, known.low) if known is not None else ("", "")
-    if room.full and room.full != full:
-        log.error("bucket %s is full and takes no writes: %s; make room, and it does", bucket, room.full)
-    elif full and not room.full:
-        log.info("bucket %s takes writes again", bucket)
-    if room.low and room.low != low and not room.full:
-        log.warning("bucket %s will be full soon: %s", bucket, room.low)
-    return room
 
 
 def _version(text: str) -> tuple[int, ...]:
