@@ -154,10 +154,11 @@ async def running(config: Config) -> AsyncIterator[Service]:
         try:
             embedded = await _embed(config, stack) if not config.nats_urls else None
             connection = await _connect(config, embedded, stack)
-            server_report = await _report(config, embedded, connection)
+            system = await _connect_system(embedded, stack) if embedded is not None else None
+            server_report = await _report(config, system, connection)
             if embedded is None and config.index.directory is not None:
                 _claim(config, stack)
-            watch, system = await _watch_disk(config, embedded, stack) if embedded is not None else (None, None)
+            watch = await _watch_disk(config, embedded, system) if embedded is not None and system is not None else None
             stores = await _open_stores(config, connection, watch, stack)
             tracer = _trace(stack) if config.traces else None
             indexes = {bucket: Index(store, config.index, config.retention, tracer) for bucket, store in stores.items()}
@@ -192,7 +193,7 @@ async def running(config: Config) -> AsyncIterator[Service]:
             tasks += [keepers.create_task(index.janitor.run()) for index in indexes.values()]
             if embedded is not None and watch is not None and system is not None:
                 tasks += [keepers.create_task(keep()) for keep in (embedded.keep, system.keep, watch.run)]
-                tasks.append(keepers.create_task(_watch_embedded(embedded, connection)))
+                tasks.append(keepers.create_task(report.watch(system, connection.figures)))
             try:
                 await service.start()
                 yield service
@@ -238,12 +239,20 @@ async def _connect(config: Config, embedded: EmbeddedServer | None, stack: Async
     return connection
 
 
-async def _report(config: Config, embedded: EmbeddedServer | None, connection: OwnedConnection) -> ServerReport:
+async def _connect_system(embedded: EmbeddedServer, stack: AsyncExitStack) -> OwnedConnection:
+    """The connection over which the embedded nats-server is asked how it is."""
+    options = NatsOptions(user=embedded.system_user.user, password=embedded.system_user.password)
+    system = OwnedConnection(options, lambda: (embedded.address,), f"workflowstore {__version__} system")
+    await system.open()
+    stack.push_async_callback(system.close)
+    return system
+
+
+async def _report(config: Config, system: OwnedConnection | None, connection: OwnedConnection) -> ServerReport:
     """Learn how durable writes are, and refuse what would break promises."""
     version = connection.link.server_version
-    if embedded is not None:
-        system = embedded.system_user
-        found = await report.over_system_account(embedded.address, system.user, system.password)
+    if system is not None:
+        found = await report.over_system_account(system)
         if _version(found.version) < EMBEDDED_VERSION_MIN:
             raise CannotServe(f"nats-server {found.version} is too old to embed; use 2.15 or newer")
         if found.durability is not Durability.FSYNC_ALWAYS:
@@ -269,19 +278,13 @@ async def _report(config: Config, embedded: EmbeddedServer | None, connection: O
     return found
 
 
-async def _watch_disk(
-    config: Config, embedded: EmbeddedServer, stack: AsyncExitStack
-) -> tuple[DiskWatch, OwnedConnection]:
-    """Look after the disk of the embedded nats-server, which is asked over a connection for that alone."""
-    options = NatsOptions(user=embedded.system_user.user, password=embedded.system_user.password)
-    system = OwnedConnection(options, lambda: (embedded.address,), f"workflowstore {__version__} disk")
-    await system.open()
-    stack.push_async_callback(system.close)
+async def _watch_disk(config: Config, embedded: EmbeddedServer, system: OwnedConnection) -> DiskWatch:
+    """Look after the disk of the embedded nats-server."""
     limits, folder = config.embedded, config.data_directory.absolute()
     ask = partial(report.condition, system)
     watch = DiskWatch(embedded, folder, limits.reserve_bytes, limits.file_store_bytes_max, ask)
     await watch.look()
-    return watch, system
+    return watch
 
 
 async def _open_stores(
@@ -315,11 +318,6 @@ def _tell_metrics(listen: str, sources: metrics.Sources, stack: AsyncExitStack) 
     server = MetricsServer(listen, metrics.registry(sources))
     stack.callback(server.close)
     log.info("metrics are at http://%s/metrics", server.address)
-
-
-async def _watch_embedded(embedded: EmbeddedServer, connection: OwnedConnection) -> None:
-    user = embedded.system_user
-    await report.watch(lambda: embedded.address, user.user, user.password, connection.figures)
 
 
 def _version(text: str) -> tuple[int, ...]:

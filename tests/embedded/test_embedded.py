@@ -23,7 +23,7 @@ from workflowstore_server.embedded.directory import DataDirectory
 from workflowstore_server.embedded.server import EmbeddedOptions, EmbeddedServer, EmbeddedServerFailed
 from workflowstore_server.model.errors import StorageFull, StorageUnavailable
 from workflowstore_server.model.state import Durability, WorkflowState
-from workflowstore_server.store.jetstream import JetStreamStore, report
+from workflowstore_server.store.jetstream import JetStreamStore, NatsOptions, OwnedConnection, report
 
 from .conftest import Make, kept, store_over  # type: ignore[import-not-found]
 
@@ -132,9 +132,13 @@ async def test_data_survive_a_stop_and_a_kill(embedded: EmbeddedServer) -> None:
 
 async def test_it_reports_that_it_syncs_every_write(embedded: EmbeddedServer) -> None:
     system = embedded.system_user
+    options = NatsOptions(user=system.user, password=system.password)
+    connection = OwnedConnection(options, lambda: (embedded.address,), "test")
+    await connection.open()
 
-    found = await report.over_system_account(embedded.address, system.user, system.password)
+    found = await report.over_system_account(connection)
 
+    await connection.close()
     assert found.durability is Durability.FSYNC_ALWAYS
     assert tuple(int(number) for number in found.version.split(".")[:2]) >= (2, 15)
 

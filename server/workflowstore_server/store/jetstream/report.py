@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,37 +28,25 @@ class ServerReport:
     durability: Durability
 
 
-async def over_system_account(address: str, user: str, password: str) -> ServerReport:
+async def over_system_account(connection: OwnedConnection) -> ServerReport:
     """Ask a server through a user of its system account.
 
     Raises: CannotConnect when it does not answer.
     """
-    (varz,) = await _ask(address, user, password, "VARZ")
+    (varz,) = await _ask(connection, "VARZ")
     return _report(varz)
 
 
-async def watch(address: Callable[[], str], user: str, password: str, figures: NatsFigures) -> None:
+async def watch(connection: OwnedConnection, figures: NatsFigures) -> None:
     """Note every now and then what a server says of itself to a user of its system account, until cancelled."""
     while True:
         try:
-            health, varz = await _ask(address(), user, password, "HEALTHZ", "VARZ")
+            health, varz = await _ask(connection, "HEALTHZ", "VARZ")
         except CannotConnect:
             figures.healthy, figures.server = False, None
         else:
             figures.healthy, figures.server = health.get("status") == "ok", _figures(varz)
         await asyncio.sleep(WATCH_SECONDS)
-
-
-async def _ask(address: str, user: str, password: str, *questions: str) -> list[dict[str, Any]]:
-    connection = OwnedConnection(NatsOptions(user=user, password=password), lambda: (address,), "workflowstore report")
-    try:
-        await connection.open()
-        replies = [await connection.link.request(f"$SYS.REQ.SERVER.PING.{name}", b"{}") for name in questions]
-    except (NoRespondersError, NotSentError, UnansweredError) as error:
-        raise CannotConnect("the embedded nats-server does not report on itself") from error
-    finally:
-        await connection.close()
-    return [msgspec.json.decode(reply.data)["data"] for reply in replies]
 
 
 async def condition(connection: OwnedConnection) -> tuple[str, int]:
@@ -69,15 +56,18 @@ async def condition(connection: OwnedConnection) -> tuple[str, int]:
 
     Raises: CannotConnect when it does not answer.
     """
+    health, usage = await _ask(connection, "HEALTHZ", "JSZ")
+    said = health.get("error", "")
+    # It is not well either while it starts, and says what is wrong in words alone (nats-server 2.15, stream.go).
+    return said if WRITE_ERROR in said else "", usage["storage"]
+
+
+async def _ask(connection: OwnedConnection, *questions: str) -> list[dict[str, Any]]:
     try:
-        health = await connection.link.request("$SYS.REQ.SERVER.PING.HEALTHZ", b"{}")
-        usage = await connection.link.request("$SYS.REQ.SERVER.PING.JSZ", b"{}")
+        replies = [await connection.link.request(f"$SYS.REQ.SERVER.PING.{name}", b"{}") for name in questions]
     except (NoRespondersError, NotSentError, UnansweredError) as error:
         raise CannotConnect("the embedded nats-server does not report on itself") from error
-    said = msgspec.json.decode(health.data)["data"].get("error", "")
-    # It is not well either while it starts, and says what is wrong in words alone (nats-server 2.15, stream.go).
-    write_error = said if WRITE_ERROR in said else ""
-    return write_error, msgspec.json.decode(usage.data)["data"]["storage"]
+    return [msgspec.json.decode(reply.data)["data"] for reply in replies]
 
 
 async def over_monitor(url: str, options: NatsOptions) -> ServerReport:
