@@ -1,7 +1,7 @@
 """The only place that knows how it is counted how long things take.
 
 A count costs half a microsecond, a tenth of what it takes where the names of metrics are known; those who publish
-them read it when they are asked (docs/adr/0013).
+them read it when they are asked (docs/adr/0015).
 """
 
 from bisect import bisect_left

@@ -185,7 +185,7 @@ class Gate:
         access = rule.access(request)
         bucket = request.bucket or self._default
         prefixes = caller.reach.get(bucket, NOTHING)[access]
-        refused = ""
+        outside: str | None = None
         about: tuple[str, ...] = ()
         within: tuple[str, ...] = ()
         if rule.selects(request):
@@ -197,13 +197,10 @@ class Gate:
             allowed = bool(prefixes)
         else:
             about = tuple(rule.workflow_ids(request))
-            allowed = bool(prefixes)
-            for refused in about if prefixes != ALL else ():
-                if not refused.startswith(prefixes):
-                    allowed = False
-                    break
+            outside = next((workflow_id for workflow_id in about if not workflow_id.startswith(prefixes)), None)
+            allowed = bool(prefixes) and outside is None
         if not allowed:
-            names = (request.bucket[:TOLD_CHARACTERS_MAX], refused[:TOLD_CHARACTERS_MAX])
+            names = (request.bucket[:TOLD_CHARACTERS_MAX], (outside or "")[:TOLD_CHARACTERS_MAX])
             raise PermissionDenied(caller.identity, access.name.lower(), *names)
         permit = Permit(caller, bucket, access, prefixes, about, within)
         _permit.set(permit)

@@ -1,6 +1,6 @@
 """The only place that knows what is noted of every call: its id, how long it took, how it ended.
 
-What is noted are plain numbers; service/metrics.py reads them when it is asked (docs/adr/0013).
+What is noted are plain numbers; service/metrics.py reads them when it is asked (docs/adr/0015).
 """
 
 import re
