@@ -31,6 +31,10 @@ WRITES: Final = f"{SERVICE}/writes"
 """What the health service calls writes. A name of its own: a load balancer that looks at the others goes on to send
 reads to a server whose disk is full."""
 
+REPLIED_SECONDS_MAX: Final = 1.0
+"""How long a drained server waits for the calls with one reply that there are, before it looks for quiet: while it is
+busy with them, others wait in gRPC that it has not seen."""
+
 QUIET_SECONDS: Final = 0.05
 QUIET_ATTEMPTS_MAX: Final = 4
 """A drained server waits for so long a time in which no call arrives, and for so many of them at the most. Not for
@@ -158,6 +162,10 @@ class Service:
             index.follower.end_watches()
         leaving: asyncio.Task[None] | None = None
         try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(grace, REPLIED_SECONDS_MAX)):
+                    while calls.unary.running:  # noqa: ASYNC110 (an event would cost every call)
+                        await asyncio.sleep(QUIET_SECONDS)
             for _ in range(QUIET_ATTEMPTS_MAX):
                 arrived = calls.arrived
                 await asyncio.sleep(min(grace, QUIET_SECONDS))
