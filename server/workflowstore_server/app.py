@@ -1,11 +1,13 @@
 """The only place that knows which parts make a server: starts them in order, drains, and stops them in reverse."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -152,6 +154,7 @@ async def running(config: Config) -> AsyncIterator[Service]:
     """
     async with AsyncExitStack() as stack:
         try:
+            reserved = stack.enter_context(_reserved(config.service.listen))
             embedded = await _embed(config, stack) if not config.nats_urls else None
             connection = await _connect(config, embedded, stack)
             system = await _connect_system(embedded, stack) if embedded is not None else None
@@ -167,6 +170,7 @@ async def running(config: Config) -> AsyncIterator[Service]:
                 version = next(iter(stores.values())).nats_server_version or server_report.version
                 return About(__version__, version, embedded is not None, server_report.durability)
 
+            reserved.close()
             service = Service(Servicer(stores, indexes, about, time.time_ns), indexes, config.service, tracer)
             if config.metrics_listen is not None:
                 kept = embedded is not None or config.index.directory is not None
@@ -210,6 +214,19 @@ def _claim(config: Config, stack: AsyncExitStack) -> DataDirectory:
         raise CannotServe(f"cannot use --data-dir {config.data_directory}: {error.strerror}") from error
     stack.callback(directory.release)
     return directory
+
+
+def _reserved(listen: str) -> socket.socket:
+    """Keep an address until it is listened on from the nats-server and connections, which take any free port."""
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    reserved = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # As gRPC does: else what is left of the last server's connections would be in the way.
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # That it is taken, or no address, is told of when it is to be listened on.
+    with contextlib.suppress(OSError):
+        reserved.bind((host, int(port)))
+    return reserved
 
 
 async def _embed(config: Config, stack: AsyncExitStack) -> EmbeddedServer:

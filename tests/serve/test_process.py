@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +15,7 @@ import pytest
 
 from support.nats_server import PROGRAM
 from support.processes import gone, is_running
-from support.service_process import ServiceProcess
+from support.service_process import ENVIRONMENT, ServiceProcess
 from support.statuses import Failure, failure
 from support.waiting import until
 from workflowstore_server import app
@@ -292,3 +294,30 @@ async def test_a_full_store_refuses_saves_and_goes_on_reading(configured: Callab
 
 async def _async(value: object) -> object:
     return value
+
+
+def test_the_embedded_nats_server_does_not_take_the_port_that_is_to_be_listened_on(tmp_path: Path) -> None:
+    """It takes any free port, and the usual one of ours is among those: here of eight, usually of 28,000."""
+    own_network = ["unshare", "--map-root-user", "--net"]
+    if shutil.which("unshare") is None or subprocess.run([*own_network, "true"], check=False).returncode != 0:
+        pytest.skip("this user may not make a network of its own")
+    # Without it half of the starts failed.
+    serve = f"{sys.executable} -m workflowstore_server serve --metrics-listen off --data-dir {tmp_path / 'data'}"
+    script = f"""
+        ip link set lo up 2>/dev/null || ifconfig lo up || exit 77
+        echo "50048 50055" > /proc/sys/net/ipv4/ip_local_port_range || exit 77
+        for start in 1 2 3 4 5 6; do
+            {serve} > {tmp_path / "said"} & server=$!
+            until [ -s {tmp_path / "said"} ]; do kill -0 $server || exit 1; sleep 0.05; done
+            kill -TERM $server; wait $server
+        done
+        exit 0
+    """
+
+    ended = subprocess.run(
+        [*own_network, "sh", "-c", script], check=False, capture_output=True, text=True, timeout=100, env=ENVIRONMENT
+    )
+
+    if ended.returncode == 77:
+        pytest.skip("a network of its own cannot be set up here")
+    assert ended.returncode == 0, ended.stderr
