@@ -263,6 +263,32 @@ async def test_a_bucket_deleted_underneath_is_told_and_created_again(
         await store.save(WorkflowState("wf-1"))
 
 
+async def test_what_is_saved_into_a_bucket_created_again_is_not_deleted_with_the_old_one(
+    store: JetStreamStore, nats_client: nats.NATS, nats_server: NatsServer
+) -> None:
+    jetstream = nats_client.jetstream()
+    # nats-server deletes a stream while its name is free already. Consumers make that take long enough to be met.
+    for number in range(500):
+        await jetstream.add_consumer("KV_beluga_workflows", durable_name=f"consumer-{number}")
+    deleting = asyncio.create_task(jetstream.delete_stream("KV_beluga_workflows"))
+
+    async def recreated() -> bool:
+        try:
+            await store.info()
+        except BucketRecreated:
+            return True
+        return False
+
+    await until(recreated)
+    await deleting
+    await store.save(WorkflowState("wf-1"))
+    nats_server.kill()
+    nats_server.start()
+
+    await until(lambda: reachable(store))
+    assert (await store.load("wf-1")).state == WorkflowState("wf-1")
+
+
 async def test_a_bucket_deleted_underneath_is_refused_where_creating_is_not_allowed(
     connection: OwnedConnection, store: JetStreamStore, nats_client: nats.NATS
 ) -> None:

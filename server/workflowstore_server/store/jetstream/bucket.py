@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import math
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +48,11 @@ that hangs or has just died, so another one is soon tried; the last attempt may 
 
 ATOMIC_BATCHES_MAX: Final = 8
 """Atomic batches of one server under way at once. NATS takes 50 a stream (ADR-50), of all servers together."""
+
+DELETION_SECONDS_MAX: Final = 1.0
+"""How long a bucket must have been missing before it is made again. A nats-server forgets a stream's name first and
+removes its folder then: a stream of that name that is created in between loses what it acknowledges. Measured with
+nats-server 2.15.1: 4 ms for a bucket of a million states, 40 ms for one with 1,000 consumers."""
 
 ABANDON_SECONDS_MAX: Final = 1.0
 """How long the removal of what the NATS server removes by itself may take."""
@@ -94,6 +101,8 @@ class Bucket:
         self._creating = asyncio.Lock()
         self._atomic_batches = asyncio.Semaphore(ATOMIC_BATCHES_MAX)
         self._described: StreamInfo | None = None
+        self._missing_since = math.inf
+        """When the bucket was first found missing, by the monotonic clock; infinite = it was there when last seen."""
         self._max_payload_bytes = 0
         self.floor_revision = 0
         """The newest revision that this bucket is known to have come to, by an acknowledgement or by any answer."""
@@ -395,12 +404,14 @@ class Bucket:
         answer = stream.stream_info(await self._ask(self.names.info, b""))
         if isinstance(answer, ApiError):
             if answer.err_code == stream.STREAM_NOT_FOUND:
+                self._missing_since = min(self._missing_since, time.monotonic())
                 return None
             raise StorageUnavailable(self.name, str(answer))
         return self._note(answer)
 
     def _note(self, described: StreamInfo) -> StreamInfo:
         known, self._described = self._described, described
+        self._missing_since = math.inf
         # Of several replicas one that was deposed may answer. The only copy there is knows best, and a new bucket does.
         if known is None or known.created != described.created or described.config.num_replicas == 1:
             self.floor_revision = described.state.last_seq
@@ -425,6 +436,11 @@ class Bucket:
             # Somebody else may have been faster, in this process or in another one.
             if await self._find() is not None:
                 return False
+            if self._described is not None:
+                # It was there, and may be being deleted just now.
+                await asyncio.sleep(self._missing_since + DELETION_SECONDS_MAX - time.monotonic())
+                if await self._find() is not None:
+                    return False
             answer = stream.stream_info(await self._ask(self.names.create, self._creation()))
             if isinstance(answer, ApiError):
                 if answer.err_code == stream.STREAM_NAME_IN_USE and await self._find() is not None:
