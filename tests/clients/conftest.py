@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
+from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from workflowstore import AsyncClient, Client, WorkflowStoreError
@@ -113,14 +114,18 @@ async def for_ever(request, context):
     await asyncio.Event().wait()
 
 
-def refusal(code, reason="", **metadata):
-    """What a servicer does to fail with this reason."""
+def refusal(code, reason="", retry_after_seconds=0, **metadata):
+    """What a servicer does to fail with this reason, and to ask for a pause before the next attempt."""
 
     async def refuse(request, context):
         status = status_pb2.Status(code=code.value[0], message="refused")
         if reason:
             info = error_details_pb2.ErrorInfo(reason=reason, domain="workflowstore", metadata=metadata)
             status.details.add().Pack(info)
+        if retry_after_seconds:
+            status.details.add().Pack(
+                error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=retry_after_seconds))
+            )
         details = (("grpc-status-details-bin", status.SerializeToString()),)
         await context.abort(code, "refused", details)
 

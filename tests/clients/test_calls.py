@@ -513,7 +513,7 @@ async def test_a_passed_deadline_has_its_exception(colour, server, client):
     assert caught.value.outcome == "unknown"
     assert isinstance(caught.value, OutcomeUnknownError)
     server.list = chunks(chunk_of("a", token="1"), then=for_ever)
-    states, error = await colour.take(client.list(timeout=0.2))
+    states, error = await colour.take(client.list(timeout=1))
     assert len(states) == 1
     assert type(error) is DeadlineExceededError
 
