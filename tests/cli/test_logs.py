@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+from grpc._cython import cygrpc
 
 from workflowstore_server.cli import logs
 from workflowstore_server.model import current_call
@@ -91,3 +92,24 @@ def test_a_line_that_is_about_a_call_names_it(capsys) -> None:
     assert human.endswith("late [call order-42]")
     assert (during["call_id"], during["duration_ms"]) == ("order-42", 1.5)
     assert "call_id" not in other
+
+
+def test_a_client_that_leaves_as_it_is_sent_its_reply_is_no_error(capsys) -> None:
+    # As grpc.aio does, which cannot be brought to it at will.
+    def unsent() -> None:
+        try:
+            raise cygrpc.ExecuteBatchError
+        except cygrpc.ExecuteBatchError:
+            of_grpc.exception("raised in core by servicer method [%s]", "/a/Save")
+
+    of_grpc = logging.getLogger("grpc._cython.cygrpc")
+    logs.set_up("human", "info")
+    unsent()
+    of_grpc.error("something else")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("ERROR   something else")
+    logs.set_up("human", "debug")
+    unsent()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "DEBUG" in line
+    assert line.endswith("/a/Save]")
