@@ -94,7 +94,8 @@ async def _serve(options: list[str]) -> None:
         found = {
             "allocated KiB": _allocated_bytes() // 1024,
             "tasks": len(asyncio.all_tasks()),
-            "objects": len(gc.get_objects()),
+            # gc.get_objects() would be seen by a thread that makes a tuple, which then fails (bpo-15108).
+            "blocks of Python": sys.getallocatedblocks(),
             "threads": threading.active_count(),
         }
         print(json.dumps(found | {f"log: {kind}": count for kind, count in records.counts.items()}), flush=True)

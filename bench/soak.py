@@ -3,7 +3,8 @@
     python -m bench.soak --minutes 30
 
 Loads a server for a long time, looks at it every few seconds, and fits a line to each figure once it has warmed up. A
-figure grows if its slope is more than chance makes it, and more than a few percent of it in an hour.
+figure grows if its slope is more than chance makes it, and more than a few percent of it in an hour. That, and a call
+that is refused as INTERNAL or UNKNOWN, is a failure.
 """
 
 import argparse
@@ -74,8 +75,9 @@ def main() -> None:
         arguments.json.write_text(json.dumps(samples))
     print("\nwhat the clients did:", ", ".join(f"{name} {count:,}" for name, count in sorted(load.done.items())))
     growing = _print(samples)
-    if growing:
-        sys.exit(f"{', '.join(growing)}: more and more")
+    unforeseen = [name for name in ("refused: INTERNAL", "refused: UNKNOWN") if load.done[name]]
+    if growing or unforeseen:
+        sys.exit("; ".join([f"{name}: more and more" for name in growing] + unforeseen))
 
 
 async def _run(seconds: float) -> tuple[list[dict[str, float]], Load]:
