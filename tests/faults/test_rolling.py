@@ -2,13 +2,13 @@
 
 import asyncio
 import signal
-import socket
 from collections.abc import Callable
 
 import pytest
 
 from support.calling import calling
 from support.nats_server import NatsServer
+from support.ports import free_ports
 from support.service_process import ServiceProcess
 from support.waiting import until
 from support.work import Work, goes_on, work
@@ -16,12 +16,6 @@ from workflowstore import AsyncClient
 
 Serve = Callable[..., ServiceProcess]
 Rounds = Callable[[int, int], int]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 async def serving(server: ServiceProcess) -> None:
@@ -33,7 +27,7 @@ async def serving(server: ServiceProcess) -> None:
 async def test_no_call_fails_while_two_servers_are_rolled(
     serve: Serve, nats_server: NatsServer, rounds: Rounds
 ) -> None:
-    ports = [free_port(), free_port()]
+    ports = free_ports(2)
 
     async def started(port: int) -> ServiceProcess:
         server = await asyncio.to_thread(
@@ -60,7 +54,7 @@ async def test_no_call_fails_while_two_servers_are_rolled(
 
 @pytest.mark.timeout(600)
 async def test_no_call_fails_while_a_server_is_started_again_on_its_port(serve: Serve, rounds: Rounds) -> None:
-    listen = f"127.0.0.1:{free_port()}"
+    listen = f"127.0.0.1:{free_ports(1)[0]}"
     server = serve("--listen", listen)
     await serving(server)
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ from nats.aio.client import Client
 
 from support.entries import ids_of, indexed, listed
 from support.nats_server import NatsServer
+from support.ports import free_ports
 from support.waiting import until
 from workflowstore_server.index import Index, IndexOptions, janitor
 from workflowstore_server.index.database import DatabaseDamaged
@@ -404,10 +404,7 @@ async def test_a_workflow_without_its_delete_marker_stays_deleted_when_a_single_
 
 
 async def test_a_workflow_without_its_delete_marker_stays_deleted_when_a_whole_cluster_crashes(tmp_path: Path) -> None:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    ports = free_ports(3)
     routes = [f"nats://127.0.0.1:{port}" for port in ports]
     servers = []
     try:

@@ -1,6 +1,5 @@
 """A cluster of three NATS servers, and a bucket with three copies on it."""
 
-import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -8,17 +7,10 @@ import nats
 import pytest
 
 from support.nats_server import NatsServer
+from support.ports import free_ports
 from support.waiting import until
 from workflowstore_server.model.errors import StorageUnavailable
 from workflowstore_server.store.jetstream import BucketOptions, JetStreamStore
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @pytest.fixture

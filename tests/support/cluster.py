@@ -1,6 +1,5 @@
 """Three nats-servers that form a cluster, over a network that can cut each of them off."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Final
 import nats
 
 from support.nats_server import NatsServer
+from support.ports import free_ports
 from support.proxy import Proxy, proxying
 from support.waiting import until
 from workflowstore_server.model.errors import StorageUnavailable
@@ -54,7 +54,7 @@ class Cluster:
 @asynccontextmanager
 async def clustered(folder: Path, bucket: str = "beluga_workflows") -> AsyncIterator[Cluster]:
     """A cluster with a bucket of three copies."""
-    ports = _free_ports(NODES)
+    ports = free_ports(NODES)
     async with AsyncExitStack() as stack:
         between = {}
         for from_, to in ((from_, to) for from_ in range(NODES) for to in range(NODES) if from_ != to):
@@ -86,11 +86,3 @@ async def _made(cluster: Cluster, bucket: str) -> bool:
 def _stop(node: NatsServer) -> None:
     if node.process.returncode is None:
         node.stop()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ import yaml
 
 from support.documents import ROOT
 from support.nats_server import PROGRAM
+from support.ports import free_ports
 from support.service_process import ServiceProcess
 from support.waiting import until
 
@@ -42,7 +43,7 @@ class Composed:
         subprocess.run([ROOT / "deploy/make-certificates", self.certificates], check=True)
         self._services: dict[str, Any] = described()["services"]
         own = [(name, port) for name in self._services for port in PORTS[name.partition("-")[0]]]
-        self._ports = dict(zip(own, _free_ports(len(own)), strict=True))
+        self._ports = dict(zip(own, free_ports(len(own)), strict=True))
         self.servers: dict[str, ServiceProcess] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -59,13 +60,22 @@ class Composed:
         self._start("load-balancer", "haproxy", "-db", "-f", self._configuration("load-balancer"))
 
     def start_server(self, name: str) -> None:
-        """Start one with the variables of its service, and wait until it listens."""
+        """Start one with the variables of its service, again if it ends at once, and wait until it listens."""
         environment = {key: self._here(name, value) for key, value in self._services[name]["environment"].items()}
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         environment["WORKFLOWSTORE_DATA_DIR"] = str(folder / "data")
         listen = environment["WORKFLOWSTORE_LISTEN"]
-        self.servers[name] = ServiceProcess(folder, "--listen", listen, environment=environment)
+        deadline = time.monotonic() + SECONDS_MAX
+        while True:
+            # `restart: unless-stopped`: it ends while the cluster has no leader yet.
+            try:
+                self.servers[name] = ServiceProcess(folder, "--listen", listen, environment=environment)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
 
     def log(self, name: str) -> str:
         return (self._folder / f"{name}.log").read_text()
@@ -127,11 +137,3 @@ def composed(folder: Path) -> Iterator[Composed]:
         yield setup
     finally:
         setup.stop()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from support.ports import free_ports
+
 PROGRAM = Path(sysconfig.get_path("scripts"), "nats-server")
 
 
@@ -17,7 +19,7 @@ class NatsServer:
         self.folder = folder
         self.configuration = {
             "server_name": "test",
-            "listen": "127.0.0.1:-1",
+            "listen": f"127.0.0.1:{free_ports(1)[0]}",
             "jetstream": {"store_dir": str(folder), "sync_interval": "always", "max_file_store": 10 * 1024**3},
             **configuration,
         }

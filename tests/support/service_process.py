@@ -33,7 +33,10 @@ class ServiceProcess:
         if ready:
             assert self.process.stdout is not None
             self.address = self.process.stdout.readline().removeprefix("workflowstore listening on ").strip()
-            assert self.address, self.log
+            if not self.address:
+                with self.process:  # which waits for it, and closes its pipe
+                    self.process.kill()
+                raise AssertionError(self.log)
 
     @property
     def log(self) -> str:
