@@ -626,6 +626,39 @@ async def test_a_stream_ends_when_its_token_expires(world: World) -> None:
 
 
 @pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("written", ["policy", "tokens"])
+async def test_a_file_that_is_read_while_it_is_written_takes_nothing_away(
+    world: World, written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As editors, cp and the shell write a file: it is empty for a moment, which as a policy would mean nobody."""
+    watch = await streaming(world, "reader")
+    file: Path = getattr(world, written)
+    rest_of_it = file.read_bytes() + b"\n# as it was\n"
+    bytes_of = access._bytes_of
+    seen: list[bytes] = []
+
+    def read_before_the_rest_is_written(read: Path) -> bytes:
+        found = bytes_of(read)
+        if read == file:
+            seen.append(found)
+            if not found:
+                file.write_bytes(rest_of_it)
+        return found
+
+    monkeypatch.setattr(access, "_bytes_of", read_before_the_rest_is_written)
+    await until(lambda: _true(bool(seen)))
+    file.write_bytes(b"")
+
+    await until(lambda: _true(rest_of_it in world.service._gate._texts))  # type: ignore[union-attr]
+    assert b"" in seen
+    await world.one.save(WorkflowState("wf"))
+    while not (message := await watch.read()).changes:
+        pass
+    assert message.changes[0].workflow_id == "wf"
+    watch.cancel()
+
+
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("broken", ["policy", "tokens", "gone"])
 async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told(
     world: World, broken: str, caplog: pytest.LogCaptureFixture

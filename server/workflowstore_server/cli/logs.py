@@ -1,4 +1,4 @@
-"""The only place that knows the forms of the server's log."""
+"""The only place that knows the forms of the server's log, and what of others' has no place in it."""
 
 import json
 import logging
