@@ -253,6 +253,41 @@ async def test_a_new_certificate_that_cannot_be_used_is_told_and_the_old_one_sta
         assert await saved(address, world.tls(ca=world.stranger.certificate)) == ""
 
 
+def renewed_before_it_is_checked(monkeypatch: pytest.MonkeyPatch, shown: Certified, following: Certified) -> None:
+    """The first half of a renewal now, and the other one between the reading of the files and OpenSSL's."""
+    load = ssl.SSLContext.load_cert_chain
+
+    def load_what_follows(context: ssl.SSLContext, *arguments: Any) -> None:
+        if shown.key.read_bytes() != following.key.read_bytes():
+            shown.key.write_bytes(following.key.read_bytes())
+        load(context, *arguments)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", load_what_follows)
+    shown.certificate.write_bytes(following.certificate.read_bytes())
+
+
+async def test_a_server_that_reads_amid_a_renewal_never_pairs_old_and_new(
+    configured: Configured, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(configured(**world.flags())) as address:
+        assert await saved(address, world.tls()) == ""
+        renewed_before_it_is_checked(monkeypatch, world.server, world.stranger.certify("127.0.0.1", file="next"))
+        assert await saved(address, world.tls(ca=world.stranger.certificate)) == ""
+
+
+async def test_a_client_that_reads_amid_a_renewal_never_pairs_old_and_new(
+    configured: Configured, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        serving(configured(**world.flags(client_ca=world.ours.certificate))) as address,
+        AsyncClient(address, tls=world.tls(world.client), retry=False) as client,
+    ):
+        await client.save(WorkflowState("wf-1"))
+        renewed_before_it_is_checked(monkeypatch, world.client, world.ours.certify("client", file="next"))
+        assert await client.load("wf-1") is not None
+        assert len(channels_of(client)) == 1
+
+
 async def test_authorities_of_clients_change_without_a_restart(configured: Configured, world: World) -> None:
     client_ca = world.folder / "clients.pem"
     client_ca.write_bytes(world.ours.certificate.read_bytes())

@@ -98,10 +98,7 @@ class Certificates:
         options = self._options
         # Taken first: what is written while it is read has another stamp afterwards, and is read again.
         stamp = _stamp_of(options.files)
-        certificate = _pem(options.certificate_file, "a certificate", b"CERTIFICATE-----")
-        key_file = options.key_file or options.certificate_file
-        key = _pem(key_file, "a private key", b"PRIVATE KEY-----")
-        _check_pair(options.certificate_file, key_file)
+        certificate, key = _pair(options.certificate_file, options.key_file or options.certificate_file)
         authorities = _authorities(options.client_ca_file) if options.client_ca_file is not None else None
         return stamp, grpc.ssl_server_certificate_configuration([(key, certificate)], authorities)
 
@@ -129,7 +126,11 @@ def _pem(file: Path, what: str, mark: bytes) -> bytes:
     return text
 
 
-def _check_pair(certificate_file: Path, key_file: Path) -> None:
+def _pair(certificate_file: Path, key_file: Path) -> tuple[bytes, bytes]:
+    def read() -> tuple[bytes, bytes]:
+        certificate = _pem(certificate_file, "a certificate", b"CERTIFICATE-----")
+        return certificate, _pem(key_file, "a private key", b"PRIVATE KEY-----")
+
     def load() -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate_file, key_file, no_password)
 
@@ -138,7 +139,12 @@ def _check_pair(certificate_file: Path, key_file: Path) -> None:
         raise CertificatesUnusable(f"the private key in {key_file} has a password; give one without")
 
     where = certificate_file if certificate_file == key_file else f"{certificate_file} with the key in {key_file}"
-    _checked(where, load)
+    while True:
+        pair = read()
+        _checked(where, load)
+        # OpenSSL has read the files for itself. Whoever renews them may have come in between.
+        if read() == pair:
+            return pair
 
 
 def _authorities(file: Path) -> bytes:

@@ -103,13 +103,19 @@ def _pair(certificate_file: Path, key_file: Path) -> tuple[bytes, bytes]:
         # Else OpenSSL would ask for it on the terminal.
         raise ValueError("it has a password; give one without")
 
-    pair = certificate_file.read_bytes(), key_file.read_bytes()
+    def read() -> tuple[bytes, bytes]:
+        return certificate_file.read_bytes(), key_file.read_bytes()
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    _checked(
-        f"{certificate_file} is no certificate (PEM) to which the private key in {key_file} belongs",
-        lambda: context.load_cert_chain(certificate_file, key_file, no_password),
-    )
-    return pair
+    while True:
+        pair = read()
+        _checked(
+            f"{certificate_file} is no certificate (PEM) to which the private key in {key_file} belongs",
+            lambda: context.load_cert_chain(certificate_file, key_file, no_password),
+        )
+        # OpenSSL has read the files for itself. Whoever renews them may have come in between.
+        if read() == pair:
+            return pair
 
 
 def _checked(wrong: str, load: Callable[[], None]) -> None:
