@@ -100,7 +100,7 @@ def test_list(filled, ask) -> None:
         (["--updated-since", "1h", "--limit", "1"], ["done"]),
         (["--updated-until", "1h ago"], []),
         (["--created-since", "yesterday", "--created-until", "2999-01-01", "--limit", "1"], ["done"]),
-        (["--created-until", "today", "--updated-since", "2026-11-24T10:00Z"], []),
+        (["--created-until", "yesterday", "--updated-since", "2026-11-24T10:00Z"], []),
     ],
 )
 def test_list_takes_filter_and_order_as_flags(filled, ask, flags, found) -> None:
