@@ -17,7 +17,7 @@ Rounds = Callable[[int, int], int]
 
 
 @pytest.mark.skipif(not shutil.which("haproxy") and not IN_CI, reason="haproxy is not installed; CI must have it")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_no_call_fails_while_both_servers_are_rolled_behind_the_load_balancer(
     tmp_path: Path, rounds: Rounds
 ) -> None:

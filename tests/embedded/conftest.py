@@ -62,7 +62,7 @@ async def store_over(server: EmbeddedServer) -> AsyncIterator[JetStreamStore]:
     options = NatsOptions(
         user=server.user.user,
         password=server.user.password,
-        request_timeout_seconds=1,
+        request_timeout_seconds=10,
         reconnect_wait_seconds_max=0.1,
     )
     connection = OwnedConnection(options, lambda: (server.address,), "test")

@@ -67,7 +67,7 @@ async def _connected(server: EmbeddedServer, credential) -> AsyncIterator[OwnedC
     options = NatsOptions(
         user=credential.user,
         password=credential.password,
-        request_timeout_seconds=1,
+        request_timeout_seconds=10,
         reconnect_wait_seconds_max=0.1,
     )
     connection = OwnedConnection(options, lambda: (server.address,), "test")

@@ -1,5 +1,6 @@
 """The embedded nats-server: private, durable, kept running, and plain about why it cannot be run."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -38,7 +39,10 @@ def script(path: Path, text: str) -> Path:
 
 def listening_addresses(pid: int) -> list[tuple[str, int]]:
     """Where a process listens, as Linux tells it."""
-    sockets = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    sockets = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            sockets.add(str(file.readlink()))
     found = []
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:

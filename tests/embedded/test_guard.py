@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,7 +53,7 @@ async def test_a_program_is_gone_soon_after_its_parent_was_killed(way: str) -> N
         parent.kill()
         parent.wait(10)
 
-        await gone(pid, 2)
+        await gone(pid)
 
 
 def test_a_program_whose_parent_is_gone_already_does_not_stay(way: str) -> None:
@@ -66,11 +65,9 @@ def test_a_program_whose_parent_is_gone_already_does_not_stay(way: str) -> None:
 async def test_a_signal_to_stop_reaches_the_program(way: str) -> None:
     with running(sys.executable, "-c", way, str(os.getpid()), *PROGRAM) as (process, pid):
         process.terminate()
-        began = time.monotonic()
 
         assert process.wait(10) in {-signal.SIGTERM, 128 + signal.SIGTERM}
-        assert time.monotonic() - began < 2
-        await gone(pid, 1)
+        await gone(pid)
 
 
 def test_the_exit_code_is_passed_on(way: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from support.checker import violations
 from support.checker.history import History, Told, Watched
 from support.traffic import traffic
+from support.waiting import until
 from workflowstore.v1.workflow_store_pb2 import ChangeKind, WatchResponse
 from workflowstore_server.codec.key import key_of
 from workflowstore_server.index import Chunk, Index, IndexOptions, WatchMessage, WatchStart
@@ -251,13 +252,18 @@ async def serving(store: MemoryStore, index_type: type[Index] = Index) -> AsyncI
 
 
 async def history_of(store: MemoryStore, index_type: type[Index] = Index) -> History:
-    """What clients saw of 300 writes."""
+    """What clients saw of 300 writes and more, until who watches everything has given up and gone on."""
     async with (
         serving(store, index_type) as address,
         traffic([address], seed=1, checked=False) as clients,
     ):
         await clients.more(300)
+        await until(lambda: _went_on(clients.history), seconds=60)
     return clients.history
+
+
+async def _went_on(history: History) -> bool:
+    return any(told.resumed for watched in history.watched if not watched.prefix for told in watched.told[:-1])
 
 
 async def test_a_service_that_keeps_its_promises_passes() -> None:

@@ -15,8 +15,10 @@ from support.service_process import ServiceProcess
 from support.waiting import until
 from workflowstore import AsyncClient, WorkflowState, WorkflowStoreError
 
+pytestmark = pytest.mark.timeout(900)
+
 ROUNDS = 3
-SECONDS_MAX = 60
+SECONDS_MAX = 300
 """How long a call of an honest client may take with all its attempts: it is not measured here."""
 
 MEMORY_BYTES_MAX = 600 * 1024 * 1024

@@ -53,8 +53,12 @@ class Scrape:
         ]
         return found
 
-    def has(self, name: str) -> bool:
-        return any(sample.name == name for family in self.families for sample in family.samples)
+    def has(self, name: str, **labels: str) -> bool:
+        return any(
+            sample.name == name and labels.items() <= sample.labels.items()
+            for family in self.families
+            for sample in family.samples
+        )
 
 
 def _name_of(family: Metric) -> str:
@@ -108,12 +112,22 @@ async def test_calls_are_counted_by_method_and_code_and_streams_while_they_are_o
         await caller.revisions()
         watch = caller.stub.Watch(pb.WatchRequest(snapshot=True))
         await watch.read()
-        open_ = Scrape(server)
+        # What is refused is told to its caller first.
+        handled = "grpc_server_handled_total"
+        open_ = await _shows(
+            server,
+            lambda scrape: (
+                scrape.has(handled, grpc_method="Load", grpc_code="NotFound")
+                and scrape("grpc_server_handling_seconds_count", grpc_method="Save") == 3
+            ),
+        )
         watch.cancel()
-        ended = "grpc_server_handling_seconds_count"
-        closed = await _shows(server, lambda scrape: scrape(ended, grpc_method="Watch") == 1)
+        ended = {"grpc_method": "Watch", "grpc_code": "Canceled"}
+        closed = await _shows(
+            server,
+            lambda scrape: scrape.has(handled, **ended) and scrape("workflowstore_calls_running", kind="watches") == 0,
+        )
 
-    handled = "grpc_server_handled_total"
     assert open_(handled, grpc_method="Save", grpc_code="OK", grpc_type="unary") == 2
     assert open_(handled, grpc_method="Save", grpc_code="InvalidArgument") == 1
     assert open_(handled, grpc_method="Load", grpc_code="NotFound") == 1

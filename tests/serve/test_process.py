@@ -87,6 +87,7 @@ async def test_nothing_acknowledged_is_lost_when_the_service_is_killed_under_loa
     for _ in range(3):
         server = serve()
         async with calling(server.address) as caller:
+            await until(caller.serving)
             assert load.acknowledged.items() <= (await caller.revisions()).items()
             async with load.on(caller):
                 await load.more(200)
@@ -96,6 +97,7 @@ async def test_nothing_acknowledged_is_lost_when_the_service_is_killed_under_loa
 
     await gone(server.nats_server_pids[-1])
     async with calling(successor.address) as caller:
+        await until(caller.serving)
         assert load.acknowledged.items() <= (await caller.revisions()).items()
         assert (await caller.save("next")).revision > max(load.acknowledged.values())
 
@@ -107,7 +109,7 @@ async def test_its_nats_server_does_not_outlive_a_service_that_was_killed(serve:
 
     server.kill()
 
-    await gone(nats_server, 2)
+    await gone(nats_server)
 
 
 async def test_nothing_acknowledged_is_lost_when_nats_server_is_killed_under_load(serve: Serve) -> None:
@@ -117,14 +119,14 @@ async def test_nothing_acknowledged_is_lost_when_nats_server_is_killed_under_loa
             await load.more(100)
             killed = server.nats_server_pids
             os.kill(killed[-1], signal.SIGKILL)
-            await until(lambda: caller.saved("again"), 10)
+            await until(lambda: caller.saved("again"))
             assert len(server.nats_server_pids) == len(killed) + 1
         await load.more(100)
         load._stop = True
         # What is acknowledged while the list runs need not be in it.
         before = dict(load.acknowledged)
         assert before.items() <= (await caller.revisions()).items()
-        await until(caller.serving, 10)
+        await until(caller.serving)
 
     assert load.failures
     for found in load.failures:
@@ -187,10 +189,12 @@ async def test_a_stop_under_load_loses_nothing_and_says_what_it_did_not_apply(se
     assert not is_running(server.nats_server_pids[-1])
     told = [found for found in load.failures if found.info.reason]
     assert {found.reason for found in told} <= {"SHUTTING_DOWN"}
-    # What found no server any more was told so by gRPC itself.
-    assert {found.code for found in load.failures} == {grpc.StatusCode.UNAVAILABLE}
+    # What found no server any more was told so by gRPC itself, and so was what had arrived and not begun when the
+    # server ended its connections.
+    assert {found.code for found in load.failures} <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
     async with calling(serve().address) as caller:
+        await until(caller.serving)
         assert load.acknowledged.items() <= (await caller.revisions()).items()
 
 
@@ -296,6 +300,7 @@ async def _async(value: object) -> object:
     return value
 
 
+@pytest.mark.timeout(400)
 def test_the_embedded_nats_server_does_not_take_the_port_that_is_to_be_listened_on(tmp_path: Path) -> None:
     """It takes any free port, and the usual one of ours is among those: here of eight, usually of 28,000."""
     own_network = ["unshare", "--map-root-user", "--net"]
@@ -315,7 +320,7 @@ def test_the_embedded_nats_server_does_not_take_the_port_that_is_to_be_listened_
     """
 
     ended = subprocess.run(
-        [*own_network, "sh", "-c", script], check=False, capture_output=True, text=True, timeout=100, env=ENVIRONMENT
+        [*own_network, "sh", "-c", script], check=False, capture_output=True, text=True, timeout=300, env=ENVIRONMENT
     )
 
     if ended.returncode == 77:

@@ -1,9 +1,9 @@
 """Writes that are made again: by the client by itself, on another server, and after replies that were lost."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -11,6 +11,7 @@ from support.nats_server import NatsServer
 from support.proxy import Proxy, proxying
 from support.waiting import until
 from workflowstore import AsyncClient, HistoryEvent, OutcomeUnknownError, UnavailableError, WorkflowState
+from workflowstore.client import _channel
 from workflowstore_server import app
 from workflowstore_server.config.sources import Config
 
@@ -21,11 +22,8 @@ ACKNOWLEDGEMENT = b'{"stream":"KV_beluga_workflows","seq":'
 
 
 @asynccontextmanager
-async def served(
-    configured: Configured, url: str, *, request_timeout_seconds: float = 5.0
-) -> AsyncIterator[AsyncClient]:
+async def served(configured: Configured, url: str) -> AsyncIterator[AsyncClient]:
     config = configured(nats_url=[url], index=":memory:")
-    config = replace(config, nats=replace(config.nats, request_timeout_seconds=request_timeout_seconds))
     async with app.running(config) as service, AsyncClient(service.address) as client:
         yield client
 
@@ -57,9 +55,13 @@ WRITES = [save, save_expecting, update, save_batch, delete]
 
 @pytest.mark.parametrize("write", WRITES)
 async def test_the_client_makes_a_write_again_whose_reply_was_lost_and_it_is_made_once(
-    nats_server: NatsServer, configured: Configured, write: Callable[..., object]
+    nats_server: NatsServer, configured: Configured, monkeypatch: pytest.MonkeyPatch, write: Callable[..., object]
 ) -> None:
-    async with proxying(nats_server.url) as proxy, served(configured, proxy.url, request_timeout_seconds=0.5) as client:
+    config = json.loads(_channel._service_config())
+    # Its attempts are as many as ever, with time between them for a busy machine to connect to NATS again.
+    config["methodConfig"][0]["retryPolicy"] |= {"maxBackoff": "10s", "backoffMultiplier": 8}
+    monkeypatch.setattr(_channel, "_service_config", lambda: json.dumps(config))
+    async with proxying(nats_server.url) as proxy, served(configured, proxy.url) as client:
         await client.save(WorkflowState("wf-1"))
         proxy.loses = ACKNOWLEDGEMENT
         mending = asyncio.create_task(_mended(proxy))
@@ -83,12 +85,14 @@ async def test_a_write_whose_outcome_is_unknown_says_so_and_is_made_once_on_anot
 ) -> None:
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(proxying(nats_server.url))
-        one = await stack.enter_async_context(served(configured, proxy.url, request_timeout_seconds=0.5))
+        one = await stack.enter_async_context(served(configured, proxy.url))
         other = await stack.enter_async_context(served(configured, nats_server.url))
         await one.save(WorkflowState("wf-1"))
         proxy.loses = ACKNOWLEDGEMENT
         attempt = asyncio.create_task(write(one, request_id="r"))  # type: ignore[arg-type]
         await proxy.deaf.wait()
+        # What waits for a reply fails at once with its connection.
+        proxy.cut()
 
         with pytest.raises(UnavailableError) as caught:
             await attempt

@@ -41,7 +41,7 @@ async def leader(cluster: list[NatsServer]) -> AsyncIterator[str]:
         except StorageUnavailable:  # the cluster has no leader yet
             return False
 
-    await until(opened)
+    await until(opened, seconds=60)
     info = await client.jetstream().stream_info("KV_beluga_workflows")
     assert info.cluster is not None
     yield info.cluster.leader

@@ -18,6 +18,8 @@ from workflowstore_server.store import Deleted, Draft
 from workflowstore_server.store.jetstream import BucketOptions, JetStreamStore
 from workflowstore_server.store.update import Updater
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 async def store(cluster: list[NatsServer], leader: str) -> AsyncIterator[JetStreamStore]:

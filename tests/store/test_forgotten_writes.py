@@ -142,7 +142,6 @@ async def test_what_others_wrote_before_the_first_attempt_can_have_been_made_is_
 ) -> None:
     async with opened(nats_server.url) as store:
         await store.save(WorkflowState("wf-1"))
-        await shorten_memory(nats_server, 1.0)
 
         async def written() -> bool:
             try:
@@ -153,6 +152,7 @@ async def test_what_others_wrote_before_the_first_attempt_can_have_been_made_is_
             return True
 
         assert not await written()
+        await shorten_memory(nats_server, 1.0)
         await until(written)
 
 

@@ -29,14 +29,22 @@ class Cluster:
         return [node.url for node in self.nodes]
 
     async def leader(self, bucket: str) -> int:
-        """Which node leads a bucket's stream. There must be one."""
+        """Which node leads a bucket's stream, once there is one."""
         client = await nats.connect(self.urls, pending_size=0)
+
+        async def told() -> str | None:
+            try:
+                info = await client.jetstream().stream_info(f"KV_{bucket}")
+            except (nats.errors.Error, TimeoutError):  # none leads at the moment
+                return None
+            assert info.cluster is not None
+            return info.cluster.leader
+
         try:
-            info = await client.jetstream().stream_info(f"KV_{bucket}")
+            name = await until(told, seconds=60)
         finally:
             await client.close()
-        assert info.cluster is not None
-        return [node.configuration["server_name"] for node in self.nodes].index(info.cluster.leader)
+        return [node.configuration["server_name"] for node in self.nodes].index(name)
 
     def cut_off(self, number: int) -> None:
         """Let a node and the others hear nothing of each other."""

@@ -23,7 +23,7 @@ from support.service_process import ServiceProcess
 from support.waiting import until
 
 COMPOSE: Final = ROOT / "deploy/compose.yaml"
-SECONDS_MAX: Final = 30
+SECONDS_MAX: Final = 90
 
 PORTS: Final = {"nats": (4222, 6222), "server": (50051,), "load": (50051,)}
 """What the services listen on, by the first word of their names."""

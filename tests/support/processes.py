@@ -15,7 +15,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-async def gone(pid: int, seconds: float = 5) -> None:
+async def gone(pid: int, seconds: float = 20) -> None:
     """Wait until there is no such process."""
 
     async def is_gone() -> bool:

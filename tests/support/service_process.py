@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from support.ports import free_ports
+
 ENVIRONMENT: Final = {name: value for name, value in os.environ.items() if not name.startswith("WORKFLOWSTORE_")}
 SECONDS_MAX: Final = 20
 
@@ -21,7 +23,8 @@ class ServiceProcess:
     ) -> None:
         self._log_file = folder / f"log-{len(list(folder.glob('log-*')))}"
         with self._log_file.open("wb") as log:
-            own = ("--listen", "127.0.0.1:0", "--metrics-listen", "off")
+            # A port of its own, which is still free when another one is started in its place.
+            own = ("--listen", f"127.0.0.1:{free_ports(1)[0]}", "--metrics-listen", "off")
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "workflowstore_server", "serve", *own, *options],
                 env=ENVIRONMENT | dict(environment or {}),
