@@ -160,7 +160,7 @@ async def running(config: Config) -> AsyncIterator[Service]:
             system = await _connect_system(embedded, stack) if embedded is not None else None
             server_report = await _report(config, system, connection)
             if embedded is None and config.index.directory is not None:
-                _claim(config, stack)
+                await _claim(config, stack)
             watch = await _watch_disk(config, embedded, system) if embedded is not None and system is not None else None
             stores = await _open_stores(config, connection, watch, stack)
             tracer = _trace(stack) if config.traces else None
@@ -207,9 +207,9 @@ async def running(config: Config) -> AsyncIterator[Service]:
                     task.cancel()
 
 
-def _claim(config: Config, stack: AsyncExitStack) -> DataDirectory:
+async def _claim(config: Config, stack: AsyncExitStack) -> DataDirectory:
     try:
-        directory = DataDirectory(config.data_directory)
+        directory = await DataDirectory.claim(config.data_directory)
     except OSError as error:
         raise CannotServe(f"cannot use --data-dir {config.data_directory}: {error.strerror}") from error
     stack.callback(directory.release)
@@ -230,7 +230,7 @@ def _reserved(listen: str) -> socket.socket:
 
 
 async def _embed(config: Config, stack: AsyncExitStack) -> EmbeddedServer:
-    directory = _claim(config, stack)
+    directory = await _claim(config, stack)
     embedded = EmbeddedServer(directory, config.embedded)
     # Also what did not become ready has to be stopped.
     stack.push_async_callback(embedded.stop)

@@ -1,6 +1,8 @@
 """A data directory has one server at a time, until the last process that writes there is gone."""
 
 import asyncio
+import logging
+import math
 import os
 import signal
 import subprocess
@@ -11,6 +13,7 @@ import pytest
 
 from support.processes import gone
 from support.waiting import until
+from workflowstore_server.embedded import directory
 from workflowstore_server.embedded.directory import DataDirectory, DataDirectoryInUse
 
 CLAIM_AND_HAND_ON = """
@@ -75,21 +78,21 @@ def has_files(pid: int) -> bool:
 
 
 def test_it_is_made_private_with_all_its_parents(tmp_path: Path) -> None:
-    directory = DataDirectory(tmp_path / "a" / "b")
+    claimed = DataDirectory(tmp_path / "a" / "b")
 
-    assert directory.path.stat().st_mode & 0o777 == 0o700
-    assert (directory.path / "lock").stat().st_mode & 0o777 == 0o600
-    directory.release()
+    assert claimed.path.stat().st_mode & 0o777 == 0o700
+    assert (claimed.path / "lock").stat().st_mode & 0o777 == 0o600
+    claimed.release()
 
 
 def test_a_second_claim_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
-    directory = DataDirectory(tmp_path)
+    claimed = DataDirectory(tmp_path)
     for _ in range(2):
         with pytest.raises(DataDirectoryInUse) as caught:
             DataDirectory(tmp_path)
 
         assert (caught.value.directory, caught.value.holder) == (tmp_path, f"process {os.getpid()}")
-    directory.release()
+    claimed.release()
 
 
 def test_it_can_be_claimed_again_once_it_was_released(tmp_path: Path) -> None:
@@ -99,10 +102,10 @@ def test_it_can_be_claimed_again_once_it_was_released(tmp_path: Path) -> None:
 
 def test_a_path_is_the_same_wherever_the_process_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    directory = DataDirectory(Path("data"))
+    claimed = DataDirectory(Path("data"))
 
-    assert directory.path == tmp_path / "data"
-    directory.release()
+    assert claimed.path == tmp_path / "data"
+    claimed.release()
 
 
 def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
@@ -123,6 +126,48 @@ async def test_the_claim_outlives_the_claimant_while_what_it_started_still_runs(
 
     assert caught.value.holder == f"process {process.pid}"
     await until(lambda: asyncio.to_thread(claim, tmp_path))
+
+
+async def test_a_successor_waits_for_what_a_claimant_that_was_killed_has_started(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    process, heir = claimant(CLAIM_AND_HAND_ON, tmp_path)
+    os.kill(heir, signal.SIGSTOP)  # as one that waits for the disk, which ends when that lets it
+    kill(process)
+    claiming = asyncio.create_task(DataDirectory.claim(tmp_path))
+
+    await until(lambda: _true("waiting for the nats-server" in caplog.text))
+    os.kill(heir, signal.SIGKILL)
+
+    (await claiming).release()
+
+
+async def test_a_successor_does_not_wait_for_who_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "HEIR_SECONDS_MAX", math.inf)
+    process, heir = claimant(CLAIM_AND_HAND_ON, tmp_path)
+
+    with pytest.raises(DataDirectoryInUse):
+        await DataDirectory.claim(tmp_path)
+
+    kill(process)
+    await gone(heir)
+
+
+async def test_a_successor_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "HEIR_SECONDS_MAX", 0.2)
+    process, heir = claimant(CLAIM_AND_HAND_ON, tmp_path)
+    os.kill(heir, signal.SIGSTOP)
+    kill(process)
+
+    with pytest.raises(DataDirectoryInUse):
+        await DataDirectory.claim(tmp_path)
+
+    os.kill(heir, signal.SIGKILL)
+
+
+async def _true(value: bool) -> bool:
+    return value
 
 
 async def test_a_successor_never_meets_the_nats_server_of_a_claimant_that_was_killed(tmp_path: Path) -> None:
