@@ -66,7 +66,7 @@ class NatsOptions:
     """How long one request waits for its reply. It does not bound a call, which may make several."""
 
     connect_timeout_seconds: float = 2.0
-    """How long one attempt to connect to one server may take."""
+    """How long one attempt to connect to one server may take. A server that refuses a connection is asked twice."""
 
     reconnect_wait_seconds_max: float = 1.0
     """Longest pause between two rounds of attempts; the first pause is 0.05 s and each next one doubles. A Watch goes
@@ -145,7 +145,14 @@ class OwnedConnection:
 
         Raises: CannotConnect when no server can be reached or the credential is refused.
         """
-        await self._connect()
+        try:
+            await self._connect()
+        except CannotConnect as error:
+            if not isinstance(error.__cause__, TimeoutError):
+                raise
+            # Standing still for a moment, here or there, is no reason not to start.
+            log.warning("NATS has not answered in time and is asked again")
+            await self._connect()
 
     async def keep(self) -> None:
         """Replace the connection whenever it is lost, until cancelled."""
@@ -185,6 +192,23 @@ class OwnedConnection:
         raise asyncio.CancelledError
 
     async def _connect(self) -> None:
+        addresses, proof = self._proof()
+        servers = list(dict.fromkeys((*addresses, *self._discovered)))
+        # One by one, because nats-py gives up all of them when one takes the connection and then says nothing.
+        random.shuffle(servers)
+        failures: list[CannotConnect] = []
+        for server in servers:
+            try:
+                await self._connect_to(server, proof)
+            except CannotConnect as error:
+                failures.append(error)
+            else:
+                return
+        # What was only not answered in time is what may be worth another attempt.
+        causes = sorted((error.__cause__ for error in failures), key=lambda cause: not isinstance(cause, TimeoutError))
+        raise CannotConnect("; ".join(dict.fromkeys(map(str, failures)))) from causes[0]
+
+    async def _connect_to(self, server: str, proof: dict[str, Any]) -> None:
         options = self._options
         refusals: list[Exception] = []
         connecting = True
@@ -195,15 +219,13 @@ class OwnedConnection:
             else:
                 self._hear(_words(error))
 
-        addresses, proof = self._proof()
-        servers = list(dict.fromkeys((*addresses, *self._discovered)))
         client = Client()
         self._lost.clear()
         try:
-            # Each server is tried twice. nats-py has no bound of its own for some of its steps.
-            async with asyncio.timeout(2 * options.connect_timeout_seconds * len(servers)):
+            # nats-py has no bound of its own for some of its steps.
+            async with asyncio.timeout(2 * options.connect_timeout_seconds):
                 await client.connect(
-                    servers=servers,
+                    servers=[server],
                     name=self._name,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,  # applies to the first connect too; 0 would mean for ever

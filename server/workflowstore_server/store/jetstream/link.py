@@ -23,6 +23,11 @@ up to 4 MiB, so at most 48 MiB can wait for this process at the NATS server, whi
 (`max_pending`). They are counted apart, because a bulk read takes as long as a hundred single ones."""
 
 
+LATE_SECONDS: Final = 0.1
+"""How late a timer may fire before it is taken for a sign that this process stood still. The reply may have come
+meanwhile and lie in the socket, which is read after the timers: it is given as long again."""
+
+
 class NotSentError(Exception):
     """The request did not leave this process: whatever it asked for has not happened and will not."""
 
@@ -229,7 +234,16 @@ class Link:
         """Send a request whose replies, or whose failure, `future` gets; see `request`."""
         token = str(next(self._tokens))
         waiter = self._waiters[token] = _Waiter(future, subject, self._figures, many=many)
-        timer = future.get_loop().call_later(timeout_seconds or self._timeout, waiter.expire)
+        loop = future.get_loop()
+        due = loop.time() + (timeout_seconds or self._timeout)
+
+        def expire() -> None:
+            if loop.time() < due + LATE_SECONDS:
+                waiter.expire()
+            else:
+                loop.call_later(LATE_SECONDS, waiter.expire)
+
+        timer = loop.call_at(due, expire)
 
         def forget(_: "asyncio.Future[Replies]") -> None:
             timer.cancel()
