@@ -10,6 +10,7 @@ from typing import Any
 
 import nats
 import pytest
+from hypothesis import HealthCheck, settings
 from nats.aio.client import Client
 
 from support.forgetful_disk import ForgetfulDisk
@@ -18,6 +19,10 @@ from support.service_process import ServiceProcess
 from workflowstore_server.config import sources
 from workflowstore_server.config.sources import Config
 from workflowstore_server.store.jetstream import JetStreamStore
+
+# How long an example takes says how busy the machine is. All else stays as Hypothesis has chosen it for where it runs.
+settings.register_profile("tests", settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]))
+settings.load_profile("tests")
 
 NO_FUSE = not Path("/dev/fuse").exists() or shutil.which("fusermount3") is None
 

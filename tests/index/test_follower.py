@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +15,10 @@ import nats
 import pytest
 from nats.aio.client import Client
 
+from index.test_database import LongQuery
 from support.entries import indexed, listed
 from support.nats_server import NatsServer
-from support.waiting import until
+from support.waiting import in_portions, until
 from workflowstore.v1.workflow_store_pb2 import ListResponse
 from workflowstore_server.codec import document
 from workflowstore_server.index import Index, WatchStart, database, follower, listing, schema
@@ -151,8 +152,9 @@ async def test_a_list_that_waits_too_long_is_told_how_far_behind_the_index_is() 
     store = Stopping()
     for number in range(7):
         await store.save(WorkflowState(f"wf-{number}"))
-    async with indexed(store, wait_seconds=0.2) as index:
-        with pytest.raises(IndexBehind) as caught:
+    async with indexed(store) as index:
+        await until(lambda: _is_building(index))
+        with pytest.raises(IndexBehind) as caught, impatient(index):
             await ids(index)
         assert (caught.value.index_revision, caught.value.store_revision, caught.value.lag) == (0, 7, 7)
         assert caught.value.detail == "the index is being built"
@@ -164,7 +166,8 @@ async def test_a_list_that_waits_too_long_is_told_how_far_behind_the_index_is() 
 
         store.flows.clear()
         await store.save(WorkflowState("wf-7"))
-        with pytest.raises(IndexBehind) as caught:
+        await until(lambda: _has_seen(index, 8))
+        with pytest.raises(IndexBehind) as caught, impatient(index):
             await index.count(WorkflowFilter())
         assert (caught.value.index_revision, caught.value.lag) == (7, 1)
         store.flows.set()
@@ -175,6 +178,22 @@ async def test_a_list_that_waits_too_long_is_told_how_far_behind_the_index_is() 
 
 async def _is_ready(index: Index) -> bool:
     return index.follower.ready
+
+
+async def _is_building(index: Index) -> bool:
+    return index.follower._doing == "the index is being built"
+
+
+async def _has_seen(index: Index, revision: int) -> bool:
+    return index.follower.store_revision == revision
+
+
+@contextlib.contextmanager
+def impatient(index: Index) -> Iterator[None]:
+    """Let those who ask an index wait 0.2 s for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index.follower, "_wait_seconds", 0.2)
+        yield
 
 
 async def test_who_asks_an_index_that_has_stopped_does_not_wait_for_it() -> None:
@@ -197,14 +216,18 @@ async def test_who_waits_for_an_index_that_stops_before_it_has_begun_is_told_so(
 
 async def test_a_list_that_waits_for_a_storage_that_hangs_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore("beluga_workflows")
-    async with indexed(store, wait_seconds=0.2) as index:
+    hangs = asyncio.Event()
+    async with indexed(store) as index:
         await ids(index)
 
         async def hanging() -> None:
+            hangs.set()
             await asyncio.Event().wait()
 
         monkeypatch.setattr(store, "position", hanging)
-        with pytest.raises(IndexBehind) as caught:
+        # The index looks by itself.
+        await hangs.wait()
+        with pytest.raises(IndexBehind) as caught, impatient(index):
             await ids(index)
 
     assert (caught.value.lag, caught.value.detail) == (0, "the storage has not told yet where the bucket stands")
@@ -367,7 +390,7 @@ async def test_a_warm_start_reads_only_what_is_new(
     nats_client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with JetStreamStore.over(nats_client, "b") as store:
-        await asyncio.gather(*(store.save(WorkflowState(f"wf-{number}", error="x" * 1000)) for number in range(2000)))
+        await in_portions(store.save(WorkflowState(f"wf-{number}", error="x" * 1000)) for number in range(2000))
         async with indexed(store, tmp_path) as index:
             assert (await index.count(WorkflowFilter())).count == 2000
         await store.save(WorkflowState("new"))
@@ -633,9 +656,9 @@ async def test_a_list_that_is_given_up_interrupts_its_query(tmp_path: Path) -> N
     await store.save(WorkflowState("wf-1"))
     async with indexed(store, tmp_path) as index:
         opened, _ = await index.follower.fresh()
-        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-        reading = asyncio.create_task(opened.read(lambda connection: connection.execute(endless).fetchone()))
-        await asyncio.sleep(0.1)
+        query = LongQuery()
+        reading = asyncio.create_task(opened.read(query))
+        await query.running.wait()
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
 

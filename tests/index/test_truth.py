@@ -73,12 +73,13 @@ class World:
         self._of_index = AsyncExitStack()
 
     async def __aenter__(self) -> "World":
-        options = NatsOptions(request_timeout_seconds=2.0, reconnect_wait_seconds_max=0.1)
+        # A machine that is busy may take long to answer. Requests fail at once all the same when NATS is killed.
+        options = NatsOptions(request_timeout_seconds=30.0, reconnect_wait_seconds_max=0.1)
         self.connection = OwnedConnection(options, lambda: (self.nats.url,), "test")
         await self.connection.open()
-        keeping = asyncio.create_task(self.connection.keep())
-        self._stack.callback(keeping.cancel)
         self._stack.push_async_callback(self.connection.close)
+        # Ended before the connection is closed: it would open it again.
+        self._stack.push_async_callback(_ended, asyncio.create_task(self.connection.keep()))
         self.store = JetStreamStore(self.connection, BUCKET, BucketOptions(history=self.history))
         await self.store.open()
         self._stack.push_async_callback(self.store.close)
@@ -274,6 +275,11 @@ class World:
                 assert {entry.key for entry in malformed} == bad
         counted = await index.count(WorkflowFilter(), GroupBy.LABEL, "team")
         assert (counted.count, counted.malformed_count) == (len(stored), len(bad))
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def rows(file: Path) -> dict[str, list[tuple[Any, ...]]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -20,6 +21,11 @@ NOW_NS = 1_795_000_000_123_456_789
 
 def about() -> About:
     return About("1.2.3", "2.15.1", nats_embedded=False, durability=Durability.FSYNC_ALWAYS)
+
+
+def give_time_to_drain(service: Service, seconds: float) -> None:
+    """Let the running calls of a server have so long when it stops."""
+    service._options = replace(service._options, drain_seconds=seconds)
 
 
 @pytest.fixture

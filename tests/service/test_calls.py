@@ -1,7 +1,5 @@
 """Each RPC does what its comment in the .proto says."""
 
-import asyncio
-
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -9,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from nats.aio.client import Client
 
 from support.strategies import states
+from support.waiting import in_portions
 from workflowstore.v1 import workflow_state_pb2 as state_pb
 from workflowstore.v1 import workflow_store_pb2 as pb
 from workflowstore.v1.workflow_filter_pb2 import WorkflowFilter
@@ -197,7 +196,7 @@ async def test_list_stops_at_the_limit(stub: WorkflowStoreStub) -> None:
 
 
 async def test_list_comes_in_chunks_bounded_by_count(stub: WorkflowStoreStub) -> None:
-    await asyncio.gather(*(save(stub, f"wf-{number}") for number in range(1100)))
+    await in_portions(save(stub, f"wf-{number}") for number in range(1100))
 
     chunks = [chunk async for chunk in stub.List(pb.ListRequest())]
 

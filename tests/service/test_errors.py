@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from support.entries import indexed
 from support.nats_server import NatsServer
 from support.statuses import failure, stream_failure
+from support.waiting import in_portions
 from workflowstore.v1 import error_reason_pb2 as reasons
 from workflowstore.v1 import workflow_state_pb2 as state_pb
 from workflowstore.v1 import workflow_store_pb2 as pb
@@ -248,7 +249,7 @@ async def test_bucket_recreated(stub: WorkflowStoreStub, nats_client: Client) ->
 
 
 async def test_a_list_that_fails_half_way_says_so(stub: WorkflowStoreStub, nats_server: NatsServer) -> None:
-    await asyncio.gather(*(stub.Save(pb.SaveRequest(state=state(f"wf-{n}", error="x" * 5000))) for n in range(3000)))
+    await in_portions(stub.Save(pb.SaveRequest(state=state(f"wf-{n}", error="x" * 5000))) for n in range(3000))
     call = stub.List(pb.ListRequest(view=state_pb.WORKFLOW_VIEW_FULL))
     await call.read()
 

@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from support.statuses import failure, stream_failure
+from support.waiting import until
 from workflowstore import AsyncClient, WorkflowNotFoundError, WorkflowStoreError
 from workflowstore.v1 import workflow_state_pb2 as state_pb
 from workflowstore.v1 import workflow_store_pb2 as pb
@@ -66,11 +67,17 @@ async def test_calls_are_in_the_log_without_their_ids(
     with caplog.at_level(logging.INFO):
         await stub.Save(pb.SaveRequest(state=state_pb.WorkflowState(workflow_id="order-42")))
         await failure(stub.Load(pb.LoadRequest(workflow_id="order-43")))
+        # A line is written after the status was sent.
+        await until(lambda: _two_lines(caplog))
 
     first, second = _lines(caplog)
     assert (first["method"], first["code"]) == ("Save", "OK")
     assert (second["method"], second["code"]) == ("Load", "NOT_FOUND")
     assert "order-" not in caplog.text
+
+
+async def _two_lines(caplog: pytest.LogCaptureFixture) -> bool:
+    return len(_lines(caplog)) == 2
 
 
 def _note(access_log: AccessLog, code: grpc.StatusCode, now: float, times: int = 1, method: str = "Load") -> None:

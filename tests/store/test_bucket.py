@@ -41,7 +41,7 @@ GO_CONFIGURATION = {
 async def configuration(client: nats.NATS) -> dict[str, object]:
     import json
 
-    reply = await client.request("$JS.API.STREAM.INFO.KV_beluga_workflows")
+    reply = await client.request("$JS.API.STREAM.INFO.KV_beluga_workflows", timeout=10)
     found = json.loads(reply.data)["config"]
     del found["metadata"]  # the server's own versions
     return found

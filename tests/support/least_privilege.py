@@ -40,7 +40,7 @@ async def create_bucket(server: NatsServer, bucket: str = BUCKET, history: int =
     async with await nats.connect(server.url, **OPERATOR) as operator:
         names = Names(bucket)
         request = names.creation(history=history, replicas=1, allow_atomic=atomic, max_bytes=0)
-        await operator.request(names.create, request)
+        await operator.request(names.create, request, timeout=10)
 
 
 async def service_client(server: NatsServer) -> nats.NATS:
