@@ -32,7 +32,7 @@ serve: install ## Serve on 127.0.0.1:50051 with an embedded nats-server; data in
 
 test: install ## Run all tests and measure coverage
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest --numprocesses=3 --dist=loadfile
+	$(PY) -m coverage run -m pytest --numprocesses=4 --dist=loadfile
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
