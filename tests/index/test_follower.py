@@ -148,6 +148,37 @@ class Stopping(MemoryStore):
         return await super().changes(after, until)
 
 
+class LosingAsItIsRead(MemoryStore):
+    """A store that loses something, without a trace, between the reading of its changes and the next look at it."""
+
+    def __init__(self) -> None:
+        super().__init__("beluga_workflows")
+        self.lose: list[str] = []
+
+    async def changes(self, after: int, until: int):  # type: ignore[no-untyped-def]
+        batch = await super().changes(after, until)
+        self.forget(self.lose)
+        return batch
+
+
+@pytest.mark.parametrize("lost", [["wf-1"], ["wf-0", "wf-3", "gone", "bad"], ["wf-0", "wf-1", "wf-2", "wf-3", "wf-4"]])
+async def test_what_a_bucket_loses_as_the_index_is_built_is_not_listed(lost: list[str]) -> None:
+    store = LosingAsItIsRead()
+    for number in range(5):
+        await store.save(WorkflowState(f"wf-{number}"))
+    await store.save(WorkflowState("gone"))
+    await store.delete("gone")
+    store.store("bad", b"{")
+    store.lose = lost
+    async with indexed(store) as index:
+        states, malformed = await listed(index, ALL)
+        assert [state.workflow_id for state in states] == [f"wf-{n}" for n in range(5) if f"wf-{n}" not in lost]
+        assert [entry.key for entry in malformed] == [key for key in ["bad"] if key not in lost]
+        # What is lost afterwards is noticed as ever.
+        store.forget(["wf-2"])
+        assert "wf-2" not in await ids(index)
+
+
 async def test_a_list_that_waits_too_long_is_told_how_far_behind_the_index_is() -> None:
     store = Stopping()
     for number in range(7):

@@ -67,7 +67,8 @@ async def settle(
 ) -> None:
     """Take out what the bucket has lost without a message, as far as it can be told from where the bucket stood.
 
-    `built` tells that the index was built since then: nothing can be truer, so a difference that remains is remembered.
+    `built` tells that the index was built since then: nothing can be truer, once what the bucket has lost meanwhile is
+    taken out. So a difference that remains is remembered.
     What has changed is put down in `lost`.
 
     Raises: CannotMend.
@@ -84,7 +85,9 @@ async def settle(
     if meta.revision != position.last_revision or database.meta.keys + database.surplus == position.keys:
         return
     if built:
-        if await _still_there(store, position):
+        if database.meta.keys > position.keys:
+            await _look_up_all(database, store, lost)
+        if database.meta.keys != position.keys and await _still_there(store, position):
             database.surplus = position.keys - database.meta.keys
             log.warning(
                 "bucket %s counts %d keys, and %d were found in it; if a List lacks one, `workflowstore index rebuild`",
@@ -138,6 +141,19 @@ async def _look_up_markers(
     return after
 
 
+async def _look_up_all(database: Database, store: StateStore, lost: Lost | None) -> None:
+    """Look up all that the index has."""
+    for table, column, key in (
+        ("workflows", "workflow_id", key_of),
+        ("malformed", "key", str),
+        ("markers", "key", str),
+    ):
+        after = ""
+        while names := await database.look(partial(_names, table=table, column=column, after=after)):
+            after = names[-1]
+            await _look_up(database, store, [key(name) for name in names], lost)
+
+
 async def _look_up(database: Database, store: StateStore, keys: list[str], lost: Lost | None) -> None:
     """Bring keys to what the bucket has under them now, if the index has read that far."""
     for first in range(0, len(keys), LOOKED_UP_AT_ONCE):
@@ -163,6 +179,11 @@ def _replace(
     if not back:
         return meta
     return changes.apply(connection, back, meta.revision, was, forgotten_revision=meta.revision + 1)
+
+
+def _names(connection: sqlite3.Connection, table: str, column: str, after: str) -> list[str]:
+    statement = f"SELECT {column} FROM {table} WHERE {column} > ? ORDER BY {column} LIMIT ?"
+    return [name for (name,) in connection.execute(statement, (after, LOOKED_UP_AT_ONCE))]
 
 
 def _newest(connection: sqlite3.Connection) -> dict[str, tuple[Any, ...]]:
